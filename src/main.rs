@@ -1,0 +1,2 @@
+//! The CNI executable.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Placeholder of the kube-ovn-daemon emulator.
+fn main() {}
