@@ -6,4 +6,6 @@
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
 //! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
 
+pub mod daemon;
+pub mod net;
 pub mod types;

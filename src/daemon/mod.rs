@@ -1,0 +1,220 @@
+//! Talking to kube-ovn-daemon: HTTP/1.1 on its unix socket, `POST /api/v1/add` and `/api/v1/del`.
+//!
+//! The contract, from v1.8 to HEAD, with all that the daemon does on its side, was read from its source
+//! (pkg/daemon/server.go, handler.go, pkg/request/cniserver.go); what matters here stands beside the code.
+
+mod reply;
+mod request;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode, header};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
+use hyperlocal::UnixConnector;
+
+pub use reply::{Reply, ReplyIp, ReplyRoute, default_route};
+pub use request::{Request, RequestRoute};
+
+/// A reply is a few hundred bytes, a few thousand with many routes.
+const MAX_REPLY: usize = 1024 * 1024;
+/// The daemon's socket is missing or refuses while its pod restarts: that long a call waits for it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
+const CONNECT_RETRY: Duration = Duration::from_millis(200);
+
+/// Why the daemon did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answers at the socket: the request was not delivered, so nothing was done.
+    #[error("kube-ovn-daemon can't be reached at {socket} ({cause}): is the kube-ovn-cni pod of this node running?",
+        socket = .socket.display())]
+    Unreachable {
+        /// Where it should listen.
+        socket: PathBuf,
+        /// What the kernel said.
+        cause: String,
+    },
+    /// It took the request and then gave no reply in time, or none at all. It may be working still.
+    #[error("kube-ovn-daemon at {socket} gave no reply to {what}: {why}", socket = .socket.display())]
+    NoReply {
+        /// Where it listens.
+        socket: PathBuf,
+        /// "ADD" or "DEL".
+        what: &'static str,
+        /// Closed connection or time.
+        why: String,
+    },
+    /// It said no.
+    #[error("kube-ovn-daemon answered {what} with {status}: {text}")]
+    Refused {
+        /// "ADD" or "DEL".
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// Its reason, on one line.
+        text: String,
+    },
+    /// It said yes in words that can't be.
+    #[error("kube-ovn-daemon answered ADD with {status}, but {why}")]
+    Nonsense {
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong with the reply.
+        why: String,
+    },
+}
+
+/// A client for one socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client for the daemon that listens at `socket`.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// Asks for an interface; the daemon may take minutes (it waits for OVN and for the gateway).
+    pub async fn add(&self, request: &Request, deadline: Instant) -> Result<Reply, Error> {
+        let (status, body) = self.post("ADD", "/api/v1/add", request, deadline).await?;
+        if status == StatusCode::OK {
+            return Reply::parse(&body).map_err(|why| Error::Nonsense {
+                status: status.as_u16(),
+                why,
+            });
+        }
+        Err(refusal("ADD", status, &body))
+    }
+
+    /// Asks to take an interface away.
+    pub async fn del(&self, request: &Request, deadline: Instant) -> Result<(), Error> {
+        let (status, body) = self.post("DEL", "/api/v1/del", request, deadline).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        let error = refusal("DEL", status, &body);
+        // v1.8 to v1.10 try to delete the representor like a veth, and v1.8 to find a VF index in the name of the
+        // resource; both after the port is gone, and both for ever (606e6f62d in v1.11.0 ended it)
+        let harmless = |text: &str| {
+            text.contains("delete host link") && text.contains("not supported")
+                || text.contains("vf index for mellanox")
+        };
+        match &error {
+            Error::Refused { text, .. } if harmless(text) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    async fn post(
+        &self,
+        what: &'static str,
+        path: &str,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        let no_reply = |why: String| Error::NoReply {
+            socket: self.socket.clone(),
+            what,
+            why,
+        };
+        let body = Bytes::from(serde_json::to_vec(request).map_err(|e| no_reply(e.to_string()))?);
+        let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .retry_canceled_requests(false)
+            .build(UnixConnector);
+        let until = deadline.min(Instant::now() + CONNECT_PATIENCE);
+        let exchange = async {
+            loop {
+                // No Accept-Encoding: the daemon would compress. Host as the stock client sends it.
+                let message = hyper::Request::builder()
+                    .method(Method::POST)
+                    .uri(hyperlocal::Uri::new(&self.socket, path))
+                    .header(header::HOST, "dummy")
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .header(header::CONNECTION, "close")
+                    .body(Full::new(body.clone()))
+                    .map_err(|e| no_reply(e.to_string()))?;
+                let error = match client.request(message).await {
+                    Ok(reply) => {
+                        let status = reply.status();
+                        return match Limited::new(reply.into_body(), MAX_REPLY).collect().await {
+                            Ok(body) => Ok((status, body.to_bytes())),
+                            Err(e) => Err(no_reply(format!("its body can't be read: {e}"))),
+                        };
+                    }
+                    Err(error) => error,
+                };
+                if !error.is_connect() {
+                    return Err(no_reply(format!("connection closed ({})", innermost(&error))));
+                }
+                let cause = io_cause(&error);
+                let restarting = matches!(cause, Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
+                if !restarting || Instant::now() + CONNECT_RETRY > until {
+                    return Err(Error::Unreachable {
+                        socket: self.socket.clone(),
+                        cause: innermost(&error),
+                    });
+                }
+                tokio::time::sleep(CONNECT_RETRY).await;
+            }
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        tokio::time::timeout(left, exchange)
+            .await
+            .unwrap_or_else(|_| Err(no_reply(format!("nothing for {} s", left.as_secs()))))
+    }
+}
+
+/// The reason in an error reply: JSON with `error`, or go-restful's plain text, or nothing.
+fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
+    let text = serde_json::from_slice::<serde_json::Value>(body)
+        .ok()
+        .and_then(|json| json.get("error").and_then(|error| error.as_str().map(str::to_owned)))
+        .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(1000)
+        .collect();
+    let text = if text.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        text
+    };
+    Error::Refused {
+        what,
+        status: status.as_u16(),
+        text,
+    }
+}
+
+/// What the chain of errors ends with: the system's own words.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+fn io_cause(error: &dyn std::error::Error) -> Option<io::ErrorKind> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,119 @@
+//! The kernel's networking, one network namespace at a time.
+//!
+//! [`Stack`] is what the rest of the plugin may ask of a namespace; [`Netlink`] answers from the kernel. It is a
+//! trait, the only one of the crate, because the order in which a VF is taken and given back is worth testing
+//! against a world that fails at any chosen call, and a kernel can't be told to.
+
+mod announce;
+mod devlink;
+mod error;
+mod link;
+mod netlink;
+mod netns;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnetwork::IpNetwork;
+
+use crate::types::{IfName, Mac, PciAddress};
+
+pub use devlink::EswitchMode;
+pub use error::Error;
+pub use link::{Address, Link, LinkChange};
+pub use netlink::Netlink;
+pub use netns::{Netns, NetnsId, identify};
+
+/// The networking of one network namespace. A link is always meant by its index: names change under us.
+#[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere
+pub trait Stack: Sized {
+    /// Which namespace this is.
+    fn id(&self) -> NetnsId;
+
+    /// The stack of another namespace, found by a path that a runtime bind-mounted.
+    fn open(&self, path: &Path) -> Result<Self, Error>;
+
+    /// The link with this index; `None` when there is none.
+    async fn link(&self, index: u32) -> Result<Option<Link>, Error>;
+
+    /// The link with this name or alternative name; `None` when there is none.
+    async fn link_named(&self, name: &IfName) -> Result<Option<Link>, Error>;
+
+    /// Every link. For the namespaces of pods, which hold a few; never for the host's, which may hold thousands.
+    async fn links(&self) -> Result<Vec<Link>, Error>;
+
+    /// Changes what `change` names, in one message. Not atomic: what stands before the failing part may have been done.
+    async fn change(&self, index: u32, change: &LinkChange) -> Result<(), Error>;
+
+    /// Takes an alternative name off a link.
+    async fn drop_alt_name(&self, index: u32, name: &IfName) -> Result<(), Error>;
+
+    /// Moves a link to `target` and renames it to `name` there, in one message: the one expensive call (an RCU
+    /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. When the name
+    /// is taken there, the kernel answers EEXIST and the link *is* in `target`, under its old name.
+    async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error>;
+
+    /// The MAC that the PF with link index `pf` administers for its VF number `vf`; `None` when it tells none.
+    async fn vf_mac(&self, pf: u32, vf: u32) -> Result<Option<Mac>, Error>;
+
+    /// Sets the MAC that the PF administers for a VF.
+    async fn set_vf_mac(&self, pf: u32, vf: u32, mac: Mac) -> Result<(), Error>;
+
+    /// The addresses of a link.
+    async fn addresses(&self, index: u32) -> Result<Vec<Address>, Error>;
+
+    /// Adds an address; it is no error when the link has it already.
+    async fn add_address(&self, index: u32, address: IpNetwork) -> Result<(), Error>;
+
+    /// The routes of the main table that leave by a link: destination (`None`: default) and gateway.
+    async fn routes(&self, index: u32) -> Result<Vec<(Option<IpNetwork>, Option<IpAddr>)>, Error>;
+
+    /// Adds a route by a link; it is no error when the route is there already.
+    async fn add_route(&self, index: u32, destination: IpNetwork, gateway: Option<IpAddr>) -> Result<(), Error>;
+
+    /// Writes `net.<key>` (such as `ipv6/conf/all/disable_ipv6`) of this namespace. `false`: the kernel has no such
+    /// key, or we may not write it (read-only /proc/sys).
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<bool, Error>;
+
+    /// Tells the neighbours that `addresses` are now behind `mac`: a gratuitous ARP (RFC 5227, 2.3) or an
+    /// unsolicited neighbour advertisement (RFC 4861, 7.2.6) for each.
+    fn announce(&self, name: &IfName, mac: Mac, addresses: &[IpAddr]) -> Result<(), Error>;
+
+    /// The eswitch mode that devlink reports for a PF; `None` when the device has no devlink or no eswitch.
+    fn eswitch_mode(&self, pf: &PciAddress) -> Result<Option<EswitchMode>, Error>;
+}
+
+/// Renames a link that may be up and that may hold the new name as an alternative name already (udev gives the old
+/// name back to a renamed link in that form, and then the kernel answers EEXIST). Leaves the link down.
+pub async fn rename(stack: &impl Stack, index: u32, name: &IfName) -> Result<(), Error> {
+    let Some(link) = stack.link(index).await? else {
+        return Err(Error::gone(index));
+    };
+    if link.name == *name {
+        return Ok(());
+    }
+    if link.alt_names.iter().any(|alt| alt == name.as_str()) {
+        stack.drop_alt_name(index, name).await?;
+    }
+    // kernels before 6.2 rename only a link that is down, and in one message the name comes before the flags
+    if link.up {
+        stack
+            .change(
+                index,
+                &LinkChange {
+                    up: Some(false),
+                    ..LinkChange::default()
+                },
+            )
+            .await?;
+    }
+    stack
+        .change(
+            index,
+            &LinkChange {
+                name: Some(name.clone()),
+                ..LinkChange::default()
+            },
+        )
+        .await
+}

@@ -1,0 +1,335 @@
+//! [`Stack`] by rtnetlink.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io};
+
+use futures_util::TryStreamExt;
+use ipnetwork::IpNetwork;
+use netlink_packet_core::ErrorMessage;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkVfInfo, VfInfo, VfInfoMac};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_sys::{AsyncSocket, TokioSocket, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use super::{Address, Error, EswitchMode, Link, LinkChange, Netns, NetnsId, Stack, announce, devlink};
+use crate::types::{IfName, Mac, PciAddress};
+
+/// rtnetlink drops a reply that it can't decode and then waits for ever; a call that the kernel has answered is
+/// answered within microseconds, so this is only ever reached in that case.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A namespace's stack, by a netlink socket that was made inside it.
+pub struct Netlink {
+    netns: Netns,
+    handle: Handle,
+}
+
+impl Netlink {
+    /// The stack of the namespace that the program was started in. Needs a tokio runtime around it.
+    pub fn own() -> Result<Self, Error> {
+        Self::inside(Netns::own()?)
+    }
+
+    fn inside(netns: Netns) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Handle::current();
+        let socket = netns
+            .run(|| {
+                let _in_runtime = runtime.enter(); // the socket registers with our one runtime
+                let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+                // without these two the kernel's own words for an error don't reach us
+                socket.socket_mut().set_ext_ack(true)?;
+                socket.socket_mut().set_cap_ack(true)?;
+                Ok(socket)
+            })?
+            .map_err(|cause: io::Error| Error::Io {
+                what: "netlink socket".to_owned(),
+                cause,
+            })?;
+        let (connection, handle, _) = rtnetlink::from_socket(socket);
+        tokio::spawn(connection);
+        Ok(Self { netns, handle })
+    }
+
+    /// Awaits a request, and gives its error the name of what was asked.
+    async fn ask<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        request: impl Future<Output = Result<T, rtnetlink::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(REPLY_TIMEOUT, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(rtnetlink::Error::NetlinkError(message))) => Err(Error::Kernel {
+                what: what(),
+                errno: Errno::from_raw(message.raw_code().saturating_abs()),
+                hint: extended_ack(&message),
+            }),
+            Ok(Err(other)) => Err(Error::NoAnswer {
+                what: what(),
+                why: other.to_string(),
+            }),
+            Err(_) => Err(Error::NoAnswer {
+                what: what(),
+                why: format!("no usable netlink reply in {} s", REPLY_TIMEOUT.as_secs()),
+            }),
+        }
+    }
+
+    async fn get(&self, request: rtnetlink::LinkGetRequest, what: &str) -> Result<Option<LinkMessage>, Error> {
+        let skip_stats = vec![LinkExtentMask::SkipStats];
+        let mut stream = Box::pin(request.set_filter_mask(AddressFamily::Unspec, skip_stats).execute());
+        match self.ask(|| format!("get {what}"), stream.try_next()).await {
+            Ok(message) => Ok(message),
+            Err(e) if e.is_gone() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The text of an extended ACK: with a capped ACK, attributes follow the 16 bytes of the request's header
+/// (`NLMSGERR_ATTR_MSG` is type 1, linux/netlink.h).
+fn extended_ack(message: &ErrorMessage) -> Option<String> {
+    let mut attributes = message.header.get(16..)?;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(attributes.get(0..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
+        if length < 4 {
+            return None;
+        }
+        if kind == 1 {
+            let text = String::from_utf8_lossy(attributes.get(4..length)?)
+                .trim_end_matches('\0')
+                .to_owned();
+            return Some(text).filter(|text| !text.is_empty());
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// A request that is no error when the object exists already.
+fn exists_is_fine(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(e) if e.errno() == Some(Errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+impl Stack for Netlink {
+    fn id(&self) -> NetnsId {
+        self.netns.id()
+    }
+
+    fn open(&self, path: &Path) -> Result<Self, Error> {
+        Self::inside(Netns::open(path)?)
+    }
+
+    async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
+        let request = self.handle.link().get().match_index(index);
+        let message = self.get(request, &format!("link with index {index}")).await?;
+        Ok(message.as_ref().and_then(Link::from_message))
+    }
+
+    async fn link_named(&self, name: &IfName) -> Result<Option<Link>, Error> {
+        let request = self.handle.link().get().match_name(name.as_str());
+        let message = self.get(request, &format!("link {name}")).await?;
+        Ok(message.as_ref().and_then(Link::from_message))
+    }
+
+    async fn links(&self) -> Result<Vec<Link>, Error> {
+        let links: Vec<LinkMessage> = self
+            .ask(
+                || "list links".to_owned(),
+                self.handle.link().get().execute().try_collect(),
+            )
+            .await?;
+        Ok(links.iter().filter_map(Link::from_message).collect())
+    }
+
+    async fn change(&self, index: u32, change: &LinkChange) -> Result<(), Error> {
+        let request = self.handle.link().set(change.to_message(index));
+        self.ask(
+            || format!("set {} of link with index {index}", change.describe()),
+            request.execute(),
+        )
+        .await
+    }
+
+    async fn drop_alt_name(&self, index: u32, name: &IfName) -> Result<(), Error> {
+        let request = self.handle.link().property_del(index).alt_ifname(&[name.as_str()]);
+        self.ask(
+            || format!("take alternative name {name} off link with index {index}"),
+            request.execute(),
+        )
+        .await
+    }
+
+    async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index)
+            .setns_by_fd(target.netns.as_fd().as_raw_fd())
+            .name(name.as_str())
+            .build();
+        let request = self.handle.link().set(message);
+        self.ask(
+            || format!("move link with index {index} to {} as {name}", target.id()),
+            request.execute(),
+        )
+        .await
+    }
+
+    async fn vf_mac(&self, pf: u32, vf: u32) -> Result<Option<Mac>, Error> {
+        let mask = vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats];
+        let request = self
+            .handle
+            .link()
+            .get()
+            .match_index(pf)
+            .set_filter_mask(AddressFamily::Unspec, mask);
+        let mut stream = Box::pin(request.execute());
+        let Some(message) = self
+            .ask(
+                || format!("get VF information of link with index {pf}"),
+                stream.try_next(),
+            )
+            .await?
+        else {
+            return Ok(None);
+        };
+        let infos = message.attributes.iter().filter_map(|attribute| match attribute {
+            LinkAttribute::VfInfoList(list) => Some(list.iter().flat_map(|LinkVfInfo(infos)| infos)),
+            _ => None,
+        });
+        Ok(infos.flatten().find_map(|info| match info {
+            VfInfo::Mac(found) if found.vf_id == vf => found.mac.first_chunk().copied().map(Mac),
+            _ => None,
+        }))
+    }
+
+    async fn set_vf_mac(&self, pf: u32, vf: u32, mac: Mac) -> Result<(), Error> {
+        let info = LinkVfInfo(vec![VfInfo::Mac(VfInfoMac::new(vf, &mac.0))]);
+        let message = LinkUnspec::new_with_index(pf)
+            .append_extra_attribute(LinkAttribute::VfInfoList(vec![info]))
+            .build();
+        let request = self.handle.link().set(message);
+        self.ask(
+            || format!("set MAC {mac} of VF {vf} of link with index {pf}"),
+            request.execute(),
+        )
+        .await
+    }
+
+    async fn addresses(&self, index: u32) -> Result<Vec<Address>, Error> {
+        let request = self.handle.address().get().set_link_index_filter(index);
+        let messages: Vec<_> = self
+            .ask(
+                || format!("list addresses of link with index {index}"),
+                request.execute().try_collect(),
+            )
+            .await?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
+    }
+
+    async fn add_address(&self, index: u32, address: IpNetwork) -> Result<(), Error> {
+        let request = self.handle.address().add(index, address.ip(), address.prefix());
+        exists_is_fine(
+            self.ask(
+                || format!("add address {address} to link with index {index}"),
+                request.execute(),
+            )
+            .await,
+        )
+    }
+
+    async fn routes(&self, index: u32) -> Result<Vec<(Option<IpNetwork>, Option<IpAddr>)>, Error> {
+        let mut found = Vec::new();
+        for filter in [RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(), v6_routes()] {
+            let request = self.handle.route().get(filter);
+            let messages: Vec<RouteMessage> = self
+                .ask(|| "list routes".to_owned(), request.execute().try_collect())
+                .await?;
+            found.extend(messages.iter().filter_map(|message| route_by(message, index)));
+        }
+        Ok(found)
+    }
+
+    async fn add_route(&self, index: u32, destination: IpNetwork, gateway: Option<IpAddr>) -> Result<(), Error> {
+        let what = || match gateway {
+            Some(gateway) => format!("add route {destination} via {gateway}"),
+            None => format!("add route {destination} by link with index {index}"),
+        };
+        let mut route = RouteMessageBuilder::<IpAddr>::new()
+            .output_interface(index)
+            .destination_prefix(destination.network(), destination.prefix())
+            .map_err(|e| Error::NoAnswer {
+                what: what(),
+                why: e.to_string(),
+            })?;
+        if let Some(gateway) = gateway {
+            route = route.gateway(gateway).map_err(|e| Error::NoAnswer {
+                what: what(),
+                why: e.to_string(),
+            })?;
+        }
+        exists_is_fine(self.ask(what, self.handle.route().add(route.build()).execute()).await)
+    }
+
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<bool, Error> {
+        let path = format!("/proc/sys/net/{key}");
+        match self.netns.run(|| fs::write(&path, value))? {
+            Ok(()) => Ok(true),
+            Err(e) => match e.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::EPERM | Errno::EACCES | Errno::EROFS) => Ok(false),
+                _ => Err(Error::Io {
+                    what: format!("write {value} to {path}"),
+                    cause: e,
+                }),
+            },
+        }
+    }
+
+    fn announce(&self, name: &IfName, mac: Mac, addresses: &[IpAddr]) -> Result<(), Error> {
+        self.netns
+            .run(|| announce::send_all(name, mac, addresses))?
+            .map_err(|cause| Error::Io {
+                what: format!("announce the addresses of {name}"),
+                cause,
+            })
+    }
+
+    fn eswitch_mode(&self, pf: &PciAddress) -> Result<Option<EswitchMode>, Error> {
+        self.netns.run(|| devlink::eswitch_mode(pf))?
+    }
+}
+
+fn v6_routes() -> RouteMessage {
+    RouteMessageBuilder::<std::net::Ipv6Addr>::new().build()
+}
+
+/// Destination and gateway of a route of the main table that leaves by the link.
+fn route_by(message: &RouteMessage, index: u32) -> Option<(Option<IpNetwork>, Option<IpAddr>)> {
+    let mut by_link = false;
+    let mut table = u32::from(message.header.table);
+    let mut destination = None;
+    let mut gateway = None;
+    let ip = |address: &RouteAddress| match address {
+        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
+        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) => by_link = *oif == index,
+            RouteAttribute::Table(full) => table = *full,
+            RouteAttribute::Destination(address) => destination = ip(address),
+            RouteAttribute::Gateway(address) => gateway = ip(address),
+            _ => {}
+        }
+    }
+    let prefix = message.header.destination_prefix_length;
+    (by_link && table == u32::from(RouteHeader::RT_TABLE_MAIN))
+        .then(|| (destination.and_then(|ip| IpNetwork::new(ip, prefix).ok()), gateway))
+}

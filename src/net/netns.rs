@@ -1,0 +1,152 @@
+//! Network namespaces: which one a path means, and doing something inside one.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, fstatfs};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
+const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
+
+/// What tells one namespace from another while it lives: device and inode of its file in nsfs. Two paths with the
+/// same pair mean the same namespace. The kernel may give an inode to a new namespace once the old one is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// `st_dev` of nsfs.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net:[{}]", self.inode)
+    }
+}
+
+/// An open network namespace; it can't vanish while this is held.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    id: NetnsId,
+    path: PathBuf,
+}
+
+impl Netns {
+    /// Opens the namespace that `path` means.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let not = |why: String| Error::NotANetns {
+            path: path.to_owned(),
+            why,
+        };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NoNetns { path: path.to_owned() }),
+            Err(e) => return Err(not(e.to_string())),
+        };
+        let metadata = file.metadata().map_err(|e| not(e.to_string()))?;
+        let kind = fstatfs(&file).map_err(|e| not(e.desc().to_owned()))?.filesystem_type();
+        if kind != NSFS_MAGIC {
+            let hint = if metadata.is_file() && metadata.len() == 0 {
+                "an empty file; if it is one on the host, its mount did not propagate into our mount namespace"
+            } else {
+                "no namespace file"
+            };
+            return Err(not(hint.to_owned()));
+        }
+        let id = NetnsId {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        };
+        Ok(Self {
+            file,
+            id,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The namespace that this thread is in.
+    pub fn own() -> Result<Self, Error> {
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+
+    /// Runs `work` on a thread of its own that has entered this namespace, so that no failure can leave the
+    /// program in the wrong one. Sockets made there stay in the namespace; /proc/sys/net follows the thread.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let entered = std::thread::scope(|scope| {
+            scope
+                .spawn(|| match setns(&self.file, CloneFlags::CLONE_NEWNET) {
+                    Ok(()) => Ok(work()),
+                    Err(errno) => Err(errno),
+                })
+                .join()
+        });
+        match entered {
+            Ok(Ok(done)) => Ok(done),
+            // EINVAL: a namespace of another kind (setns(2))
+            Ok(Err(errno)) => Err(Error::NotANetns {
+                path: self.path.clone(),
+                why: errno.desc().to_owned(),
+            }),
+            Err(_) => Err(Error::NoAnswer {
+                what: format!("work in network namespace {}", self.path.display()),
+                why: "its thread died".to_owned(),
+            }),
+        }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The namespace that a path means now: `None` when there is nothing at the path, or no namespace.
+#[must_use]
+pub fn identify(path: &Path) -> Option<NetnsId> {
+    Netns::open(path).ok().map(|netns| netns.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own() {
+        let own = Netns::own().unwrap();
+        assert_eq!(identify(Path::new("/proc/self/ns/net")), Some(own.id()));
+        assert_eq!(own.id().to_string(), format!("net:[{}]", own.id().inode));
+    }
+
+    #[test]
+    fn what_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let message = Netns::open(&empty).unwrap_err().to_string();
+        assert!(
+            message.contains("is not a network namespace: an empty file"),
+            "{message}"
+        );
+        let message = Netns::open(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(message.ends_with("/none does not exist"), "{message}");
+        assert!(matches!(Netns::open(dir.path()), Err(Error::NotANetns { .. })));
+        let mount = Netns::open(Path::new("/proc/self/ns/mnt")).unwrap();
+        assert!(matches!(mount.run(|| ()), Err(Error::NotANetns { .. })));
+    }
+}
