@@ -8,4 +8,5 @@
 
 pub mod daemon;
 pub mod net;
+pub mod state;
 pub mod types;
