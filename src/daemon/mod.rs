@@ -17,7 +17,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
 
-pub use reply::{Reply, ReplyIp, ReplyRoute, default_route};
+pub use reply::{Reply, ReplyIp, ReplyRoute};
 pub use request::{Request, RequestRoute};
 
 /// A reply is a few hundred bytes, a few thousand with many routes.

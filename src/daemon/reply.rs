@@ -83,6 +83,16 @@ struct RawRoute {
 }
 
 impl Reply {
+    /// The pod's routes: those of the reply, or else a default route for each gateway (as cmd/cni/cni.go does).
+    #[must_use]
+    pub fn all_routes(&self) -> Vec<(IpNetwork, Option<IpAddr>)> {
+        if self.routes.is_empty() {
+            let defaults = self.ips.iter().filter_map(|ip| ip.gateway);
+            return defaults.map(|gateway| (default_route(gateway.is_ipv4()), Some(gateway))).collect();
+        }
+        self.routes.iter().map(|route| (route.destination, route.gateway)).collect()
+    }
+
     /// Reads the body of a 200; the error ends the sentence "answered ADD with 200, but …".
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         if body.iter().all(u8::is_ascii_whitespace) {
@@ -186,8 +196,7 @@ fn ip(address: &str, cidr: &str, gateway: &str) -> Result<ReplyIp, String> {
 }
 
 /// The default route of a family.
-#[must_use]
-pub fn default_route(v4: bool) -> IpNetwork {
+fn default_route(v4: bool) -> IpNetwork {
     let zero = if v4 {
         IpAddr::from([0; 4])
     } else {

@@ -1,0 +1,189 @@
+use crate::net::EswitchMode;
+use crate::types::{IfName, PciAddress};
+use crate::{daemon, device, net, state};
+
+/// Why a VF could not be attached or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Facts about the device.
+    #[error(transparent)]
+    Device(#[from] device::Error),
+    /// The kernel.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The daemon.
+    #[error(transparent)]
+    Daemon(#[from] daemon::Error),
+    /// `CNI_NETNS` is the namespace that we run in.
+    #[error("CNI_NETNS {path} is the plugin's own network namespace, expected the pod's; attaching would take VF {device} nowhere")]
+    OwnNetns {
+        /// The path.
+        path: String,
+        /// The VF.
+        device: PciAddress,
+    },
+    /// The pod has an interface of that name.
+    #[error("the pod's network namespace {netns} has an interface {ifname} already, expected none: another network or an earlier ADD made it")]
+    NameTaken {
+        /// The namespace.
+        netns: String,
+        /// The name.
+        ifname: IfName,
+    },
+    /// A live attachment has the VF.
+    #[error("VF {device} is held by {holder}, whose network namespace {netns} is alive; {hint}")]
+    Held {
+        /// The VF.
+        device: PciAddress,
+        /// Who.
+        holder: String,
+        /// Its namespace.
+        netns: String,
+        /// What to look for.
+        hint: &'static str,
+    },
+    /// The VF has no driver.
+    #[error("VF {0} has no driver bound, expected the NIC's, so it has no netdev: echo {0} > /sys/bus/pci/drivers_probe")]
+    NoDriver(PciAddress),
+    /// The VF has a driver that makes no netdev, for virtual machines and DPDK.
+    #[error("VF {device} is bound to {driver}, which gives it no netdev; this version attaches VFs with the NIC's own driver only: choose a device plugin pool with that driver")]
+    UserspaceDriver {
+        /// The VF.
+        device: PciAddress,
+        /// Its driver.
+        driver: String,
+    },
+    /// The VF's netdev is in no namespace that we can see.
+    #[error("VF {device} (driver {driver}) has no netdev in the host's network namespace after {seconds} s, expected one: it is in the namespace of a process or pod that no record tells of, or of one that is still ending; look for it with: lsns -t net")]
+    Elsewhere {
+        /// The VF.
+        device: PciAddress,
+        /// Its driver.
+        driver: String,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// More than one netdev.
+    #[error("VF {device} has {found} netdevs ({names}), expected one; kube-ovn-daemon can't attach such a device")]
+    ManyNetdevs {
+        /// The VF.
+        device: PciAddress,
+        /// How many.
+        found: usize,
+        /// Which.
+        names: String,
+    },
+    /// The eswitch is in a mode without representors.
+    #[error("the eswitch of PF {pf} ({uplink}) is in mode {mode}, offload needs switchdev: devlink dev eswitch set pci/{pf} mode switchdev")]
+    Mode {
+        /// The PF.
+        pf: PciAddress,
+        /// Its netdev.
+        uplink: IfName,
+        /// The mode.
+        mode: EswitchMode,
+    },
+    /// The representor belongs to somebody else.
+    #[error("representor {name} of VF {device} is a port of {master} already, under a name that kube-ovn-daemon does not give; take it out first: ovs-vsctl del-port {name}")]
+    ForeignPort {
+        /// The representor.
+        name: IfName,
+        /// The VF.
+        device: PciAddress,
+        /// The link that it is a port of.
+        master: String,
+    },
+    /// A port that should be gone is not.
+    #[error("representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after kube-ovn-daemon said that it removed the port; is ovs-vswitchd running?")]
+    PortRemains {
+        /// The representor.
+        name: IfName,
+        /// The VF.
+        device: PciAddress,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// The kernel does not show what the daemon said.
+    #[error("kube-ovn-daemon said that it attached VF {device} as {ifname}, but {}", .findings.join("; "))]
+    NotAsSaid {
+        /// The VF.
+        device: PciAddress,
+        /// The interface in the pod.
+        ifname: IfName,
+        /// What is not so.
+        findings: Vec<String>,
+    },
+    /// Not everything could be given back; the record stays.
+    #[error("VF {device} is not wholly given back: {}; the record stays, and the next DEL, or ADD on this VF, goes on with it", .problems.join("; "))]
+    Unfinished {
+        /// The VF.
+        device: PciAddress,
+        /// What is left, and why.
+        problems: Vec<String>,
+    },
+    /// The call failed, and so did its undoing.
+    #[error("{cause}; and on the way back: {undo}")]
+    Both {
+        /// Why the call failed.
+        cause: Box<Error>,
+        /// Why it could not be undone.
+        undo: Box<Error>,
+    },
+}
+
+/// What kind of failure it is, which is what a CNI error code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The runtime's environment variables.
+    Environment,
+    /// The runtime's `CNI_NETNS` is the plugin's own.
+    OwnNetns,
+    /// The netconf names a device that can't be meant.
+    Config,
+    /// The node is not set up for offload; the same call fails until somebody changes that.
+    NodeNotReady,
+    /// Another attachment has the VF.
+    Held,
+    /// The daemon's work does not stand up to a look at the kernel.
+    NotAsSaid,
+    /// The same call may succeed later.
+    TryAgain,
+    /// Files of ours.
+    Io,
+    /// The kernel said no.
+    Internal,
+}
+
+impl Error {
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Device(device::Error::NoSuchDevice { .. } | device::Error::NotAVf { .. }) => Kind::Config,
+            Self::Device(device::Error::Io { .. }) => Kind::Io,
+            Self::Device(device::Error::Unlisted { .. }) => Kind::TryAgain,
+            Self::Device(_)
+            | Self::NoDriver(_)
+            | Self::UserspaceDriver { .. }
+            | Self::ManyNetdevs { .. }
+            | Self::Mode { .. }
+            | Self::ForeignPort { .. } => Kind::NodeNotReady,
+            Self::Net(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Kind::Environment,
+            Self::Net(_) => Kind::Internal,
+            Self::State(state::Error::Busy { .. }) => Kind::TryAgain,
+            Self::State(state::Error::KeyTooLong(_)) => Kind::Environment,
+            Self::State(_) => Kind::Io,
+            Self::Daemon(_) | Self::Elsewhere { .. } | Self::PortRemains { .. } | Self::Unfinished { .. } => {
+                Kind::TryAgain
+            }
+            Self::OwnNetns { .. } => Kind::OwnNetns,
+            Self::NameTaken { .. } => Kind::Environment,
+            Self::Held { .. } => Kind::Held,
+            Self::NotAsSaid { .. } => Kind::NotAsSaid,
+            Self::Both { cause, .. } => cause.kind(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a VF's netdev is now: by PCI address, never by name alone.
+
+use std::path::Path;
+
+use super::{Error, World, pod_of};
+use crate::net::{Link, Stack};
+use crate::state::Record;
+use crate::{device, net};
+
+/// Where the netdev of a VF is.
+pub(super) enum Place<S> {
+    /// In the host's namespace.
+    Host(Link),
+    /// In the pod's.
+    Pod(S, Link),
+    /// In neither: in another namespace, or on its way home.
+    Elsewhere,
+    /// The function is there, but has no driver, or one without a netdev.
+    NoNetdev,
+    /// There is no such function any more.
+    Gone,
+}
+
+/// Looks for the VF of a record: in the host, then in the namespace that the record means, at the record's path or at
+/// `hint`, the path that DEL was given.
+pub(super) async fn locate<S: Stack>(
+    world: &World<S>,
+    record: &Record,
+    hint: Option<&Path>,
+) -> Result<Place<S>, Error> {
+    let netdevs = match world.sysfs.netdevs(&record.device) {
+        Err(device::Error::NoSuchDevice { .. }) => return Ok(Place::Gone),
+        other => other?,
+    };
+    for netdev in &netdevs {
+        if let Some(link) = world.host.link(netdev.ifindex).await? {
+            return Ok(Place::Host(link));
+        }
+    }
+    for path in [Some(record.netns.as_path()), hint].into_iter().flatten() {
+        if let Some(pod) = pod_of(world, record, path)
+            && let Some(link) = in_pod(&pod, record).await?
+        {
+            return Ok(Place::Pod(pod, link));
+        }
+    }
+    match world.sysfs.vf(&record.device) {
+        Err(device::Error::NoSuchDevice { .. }) => Ok(Place::Gone),
+        Ok(vf) if !makes_netdevs(vf.driver.as_deref()) => Ok(Place::NoNetdev),
+        _ => Ok(Place::Elsewhere),
+    }
+}
+
+/// The VF's netdev in a pod's namespace. The index stays on a move unless it is taken there; a tenant with
+/// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof where the kernel tells it.
+pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
+    let is_ours = |link: &Link| link.belongs_to(&record.device).unwrap_or(link.index == record.vf.ifindex);
+    if let Some(link) = pod.link(record.vf.ifindex).await?
+        && is_ours(&link)
+    {
+        return Ok(Some(link));
+    }
+    if let Some(link) = pod.link_named(&record.ifname).await?
+        && is_ours(&link)
+    {
+        return Ok(Some(link));
+    }
+    Ok(pod.links().await?.into_iter().find(is_ours))
+}
+
+/// Whether a VF with this driver has a netdev somewhere; vfio drivers hand the function to user space.
+pub(super) fn makes_netdevs(driver: Option<&str>) -> bool {
+    driver.is_some_and(|name| !name.contains("vfio") && !matches!(name, "uio_pci_generic" | "igb_uio"))
+}

@@ -1,0 +1,108 @@
+//! Taking a VF to a pod and giving it back: the steps, their order, and what is written down before each.
+//!
+//! ```text
+//! take      lock the VF, end a dead holder, resolve, snapshot, write the record   (nothing is changed yet)
+//! prepare   pod's IPv6 sysctls, stale port of the representor, the attempt's name
+//!           … the verb asks the daemon …
+//! plumb     only when the daemon left the VF to us: one move, then MAC, MTU, addresses, routes
+//! verify    look at the kernel: is it as the daemon said?
+//! undo      from any of these points, and from a finished attachment: everything back, then drop the record
+//! ```
+//!
+//! A failed ADD, DEL and the repair of what a killed call left are one function, [`undo`]. It goes by what it
+//! finds, not by what should have been done, so it can be repeated and can start from any point.
+
+mod error;
+mod locate;
+mod plumb;
+mod prepare;
+mod take;
+mod undo;
+mod verify;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::daemon::Request;
+use crate::device::Sysfs;
+use crate::net::Stack;
+use crate::state::{Record, Store};
+
+pub use error::{Error, Kind};
+pub use plumb::plumb;
+pub use prepare::prepare;
+pub use take::{Claim, Taken, take};
+pub use undo::undo;
+pub use verify::verify;
+
+/// The host that we work on.
+pub struct World<S> {
+    /// The stack of the host's network namespace.
+    pub host: S,
+    /// The host's sysfs, which must show that same namespace.
+    pub sysfs: Sysfs,
+    /// Records and locks.
+    pub store: Store,
+    /// How long things that happen by themselves may take.
+    pub patience: Patience,
+}
+
+/// How long to wait for what others do.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// The kernel brings a VF home when its pod's namespace dies, some time after the last process has gone.
+    pub vf_return: Duration,
+    /// ovs-vswitchd takes a port off the datapath after it has gone from OVSDB.
+    pub port_gone: Duration,
+    /// The daemon's DEL: a handful of ovs-vsctl calls, each of which may queue.
+    pub daemon_del: Duration,
+    /// IPv6 duplicate address detection: one probe, a second, by default.
+    pub dad: Duration,
+    /// A VF gets its carrier a moment after its representor was set up.
+    pub carrier: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            vf_return: Duration::from_secs(10),
+            port_gone: Duration::from_secs(5),
+            daemon_del: Duration::from_secs(60),
+            dad: Duration::from_secs(5),
+            carrier: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The request that makes the daemon remove the port of an attachment, and nothing else.
+///
+/// It carries no device ID: with one, the daemon would rename and set down whatever has the interface's name in the
+/// namespace, fail for ever when that namespace or the VF has gone, and zero the MAC of a VF that may by then be
+/// another pod's. The namespace is a word that is no path: an empty one makes the daemon do nothing at all
+/// (pkg/daemon/handler.go:659-663 and ovs_linux.go:306-353,408-437 at 1533681d7).
+#[must_use]
+pub fn port_removal(record: &Record) -> Request {
+    Request {
+        cni_type: "kube-ovn".to_owned(),
+        pod_name: record.pod.name.clone(),
+        pod_namespace: record.pod.namespace.clone(),
+        container_id: record.container.to_string(),
+        net_ns: NO_NETNS.to_owned(),
+        if_name: record.ifname.to_string(),
+        provider: record.provider.clone(),
+        ..Request::default()
+    }
+}
+
+/// Stands for a namespace in requests to the daemon; never a path.
+pub const NO_NETNS: &str = "none";
+
+/// Whether the record's attachment can still be alive: the namespace that it was made for is still there.
+fn is_live(record: &Record) -> bool {
+    crate::net::identify(&record.netns) == Some(record.netns_id)
+}
+
+/// A namespace that a record or a caller names, if it is the one that the record means.
+fn pod_of<S: Stack>(world: &World<S>, record: &Record, path: &Path) -> Option<S> {
+    world.host.open(path).ok().filter(|pod| pod.id() == record.netns_id)
+}

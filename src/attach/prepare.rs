@@ -1,0 +1,91 @@
+use std::time::Instant;
+
+use super::undo::wait_for_port_gone;
+use super::{Error, NO_NETNS, Taken, World};
+use crate::daemon::{Client, Request};
+use crate::net::{self, Stack};
+use crate::types::IfName;
+
+/// Makes host and pod fit for the daemon: it finds exactly one netdev for the VF, under a name that only this attempt
+/// knows, and a representor that is in no bridge.
+pub async fn prepare<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Result<(), Error> {
+    enable_ipv6(&taken.pod)?;
+    purge_stale_port(world, taken).await?;
+    net::rename(&world.host, taken.record.vf.ifindex, &taken.record.attempt).await?;
+    Ok(())
+}
+
+/// Since v1.13 the daemon leaves these to the CNI plugin, and since v1.14.20 router advertisements are off as well
+/// (cmd/cni/sysctl.go at 1533681d7, which tolerates the same errors).
+pub fn enable_ipv6<S: Stack>(pod: &S) -> Result<(), net::Error> {
+    for scope in ["all", "default"] {
+        for (key, value) in [("disable_ipv6", "0"), ("accept_ra", "0")] {
+            pod.set_sysctl(&format!("ipv6/conf/{scope}/{key}"), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// A representor that is still in a bridge carries the port of a sandbox that ended without a DEL: the VF is in the
+/// host, so nobody uses it. The daemon would only rename the representor and leave that port in OVSDB, in the way of
+/// the new one.
+async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Result<(), Error> {
+    let record = &taken.record;
+    let Some(link) = world.host.link(record.representor.ifindex).await? else {
+        return Err(net::Error::gone(record.representor.ifindex).into());
+    };
+    let Some(master) = link.master else {
+        return Ok(());
+    };
+    let Some((container, ifname)) = port_owner(&link.name) else {
+        let master = world.host.link(master).await?.map_or_else(|| format!("link {master}"), |link| link.name.to_string());
+        return Err(Error::ForeignPort { name: link.name, device: record.device.clone(), master });
+    };
+    log::warn!("representor {} of VF {} is still the port of a sandbox that is gone: removing it", link.name, record.device);
+    let request = Request {
+        cni_type: "kube-ovn".to_owned(),
+        // the names of the new pod: up to v1.12 the daemon does nothing for a pod that it does not know
+        pod_name: record.pod.name.clone(),
+        pod_namespace: record.pod.namespace.clone(),
+        container_id: container,
+        net_ns: NO_NETNS.to_owned(),
+        if_name: ifname,
+        // no annotations go with this provider, so that no egress route of the new pod is touched
+        provider: "none".to_owned(),
+        ..Request::default()
+    };
+    Client::new(&record.socket).del(&request, Instant::now() + world.patience.daemon_del).await?;
+    wait_for_port_gone(world, &record.device, link.index).await
+}
+
+/// The container ID (padded to what the daemon needs) and interface name that make the daemon compute this port name:
+/// `<first 12>_h` for eth0, otherwise `<first 12 - length>_<interface>_h` (generateNicName, ovs_linux.go:450-460 at
+/// 1533681d7).
+fn port_owner(port: &IfName) -> Option<(String, String)> {
+    let stem = port.as_str().strip_suffix("_h")?;
+    let is_id = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if stem.len() == 12 && is_id(stem) {
+        return Some((stem.to_owned(), "eth0".to_owned()));
+    }
+    // the length of the interface's name says where it starts
+    (stem.len() == 13).then_some(())?;
+    let (id, ifname) = stem.split_once('_').filter(|(id, ifname)| id.len() + ifname.len() == 12)?;
+    (is_id(id) && !ifname.is_empty()).then(|| (format!("{id:0<12}"), ifname.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_of_ports() {
+        let owner = |name: &str| port_owner(&name.parse().unwrap());
+        let is = |id: &str, ifname: &str| Some((id.to_owned(), ifname.to_owned()));
+        assert_eq!(owner("0123456789ab_h"), is("0123456789ab", "eth0"));
+        assert_eq!(owner("01234567_net1_h"), is("012345670000", "net1"));
+        assert_eq!(owner("01234_1234567_h"), is("012340000000", "1234567"));
+        for foreign in ["eth4", "ens1f0_0", "br-int", "_h", "0123_h", "x_net1_h"] {
+            assert_eq!(owner(foreign), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::locate::makes_netdevs;
+use super::{Error, World, is_live, undo};
+use crate::device::{self, Netdev, Representor, Uplink, Vf};
+use crate::net::{EswitchMode, Link, Stack};
+use crate::state::{Before, Lock, Pod, Record, Stage};
+use crate::types::{ContainerId, IfName, PciAddress};
+
+/// How often to look again for a VF that is on its way home.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Who wants a VF, and where.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Name of the network.
+    pub network: String,
+    /// The sandbox.
+    pub container: ContainerId,
+    /// The interface in the pod.
+    pub ifname: IfName,
+    /// The pod.
+    pub pod: Pod,
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// The netconf's provider.
+    pub provider: String,
+    /// `CNI_NETNS`.
+    pub netns: PathBuf,
+    /// The VF.
+    pub device: PciAddress,
+}
+
+/// A VF that is ours until it is given back: its record is on disk, its lock held.
+pub struct Taken<S> {
+    /// What is on disk.
+    pub record: Record,
+    /// The pod's namespace.
+    pub pod: S,
+    pub(super) lock: Lock,
+}
+
+impl<S> Taken<S> {
+    /// Puts on disk how far we are about to go.
+    pub fn advance(&mut self, world: &World<S>, stage: Stage) -> Result<(), Error> {
+        self.record.stage = stage;
+        Ok(world.store.write(&self.record)?)
+    }
+}
+
+impl<S: Stack> Taken<S> {
+    /// Undoes everything because of `cause`; gives back the error to report.
+    pub async fn abandon(self, world: &World<S>, cause: Error) -> Error {
+        match undo(world, &self.record, &self.lock, None).await {
+            Ok(()) => cause,
+            Err(undo) => Error::Both { cause: Box::new(cause), undo: Box::new(undo) },
+        }
+    }
+}
+
+/// Makes the VF ours: on an error, nothing was changed and no record is left.
+pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Instant) -> Result<Taken<S>, Error> {
+    let pod = world.host.open(&claim.netns)?;
+    if pod.id() == world.host.id() {
+        return Err(Error::OwnNetns { path: claim.netns.display().to_string(), device: claim.device.clone() });
+    }
+    // asked before the lock, so that a wrong address does not leave a lock file behind
+    world.sysfs.vf(&claim.device)?;
+    let lock = world.store.lock(&claim.device, lock_deadline).await?;
+    end_dead_holder(world, claim, &lock).await?;
+    if pod.link_named(&claim.ifname).await?.is_some() {
+        return Err(Error::NameTaken { netns: claim.netns.display().to_string(), ifname: claim.ifname.clone() });
+    }
+    let vf = world.sysfs.vf(&claim.device)?;
+    if !makes_netdevs(vf.driver.as_deref()) {
+        return Err(match vf.driver {
+            None => Error::NoDriver(vf.address),
+            Some(driver) => Error::UserspaceDriver { device: vf.address, driver },
+        });
+    }
+    let uplink = world.sysfs.uplink(&vf.pf)?;
+    let representor = representor(world, &vf, &uplink)?;
+    let netdev = the_netdev(world, &vf).await?;
+    let vf_link = fresh(world, &netdev).await?;
+    let representor_link = fresh(world, &representor.netdev).await?;
+    let record = Record {
+        format: Record::format(),
+        stage: Stage::Preparing,
+        network: claim.network.clone(),
+        container: claim.container.clone(),
+        ifname: claim.ifname.clone(),
+        pod: claim.pod.clone(),
+        socket: claim.socket.clone(),
+        provider: claim.provider.clone(),
+        netns: claim.netns.clone(),
+        netns_id: pod.id(),
+        device: vf.address.clone(),
+        pf: vf.pf.clone(),
+        vf_index: vf.index,
+        vf: before(&vf_link),
+        representor: before(&representor_link),
+        admin_mac: world.host.vf_mac(uplink.netdev.ifindex, vf.index).await?,
+        attempt: attempt_name()?,
+    };
+    world.store.write(&record)?;
+    Ok(Taken { record, pod, lock })
+}
+
+/// A VF has one holder. A dead one's attachment is ended first; a live one's is none of our business.
+async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock) -> Result<(), Error> {
+    let Some(record) = world.store.read(&claim.device)? else {
+        return Ok(());
+    };
+    if is_live(&record) {
+        let hint = if record.is_of(&claim.container, &claim.ifname) {
+            "it was added already: a repeated ADD needs a DEL first"
+        } else if record.container == claim.container {
+            "Multus gives the default network and a further network of a pod the same VF when both name the same \
+             NetworkAttachmentDefinition: name another one for the second"
+        } else {
+            "delete that pod first, or ask why the device plugin gave one VF to two pods"
+        };
+        return Err(Error::Held {
+            device: claim.device.clone(),
+            holder: record.holder(),
+            netns: record.netns.display().to_string(),
+            hint,
+        });
+    }
+    log::warn!("VF {} is still recorded for {}, whose network namespace is gone: ending that", claim.device, record.holder());
+    undo(world, &record, lock, None).await
+}
+
+/// The VF's representor; when there is none, the eswitch mode is the first suspect, and devlink knows it.
+fn representor<S: Stack>(world: &World<S>, vf: &Vf, uplink: &Uplink) -> Result<Representor, Error> {
+    let error = match world.sysfs.representor(vf, uplink) {
+        Ok(representor) => return Ok(representor),
+        Err(error @ device::Error::NoRepresentor { .. }) => error,
+        Err(other) => return Err(other.into()),
+    };
+    Err(match world.host.eswitch_mode(&vf.pf) {
+        Ok(Some(EswitchMode::Legacy)) => device::Error::legacy(&vf.pf, &uplink.netdev.name).into(),
+        Ok(Some(mode @ EswitchMode::Other(_))) => {
+            Error::Mode { pf: vf.pf.clone(), uplink: uplink.netdev.name.clone(), mode }
+        }
+        _ => error.into(),
+    })
+}
+
+/// The VF's one netdev in the host's namespace; waits for one that is still coming home from a pod.
+async fn the_netdev<S: Stack>(world: &World<S>, vf: &Vf) -> Result<Netdev, Error> {
+    let start = Instant::now();
+    loop {
+        let netdevs = world.sysfs.netdevs(&vf.address)?;
+        match netdevs.as_slice() {
+            [one] => return Ok(one.clone()),
+            [] if start.elapsed() < world.patience.vf_return => tokio::time::sleep(POLL).await,
+            [] => {
+                return Err(Error::Elsewhere {
+                    device: vf.address.clone(),
+                    driver: vf.driver.clone().unwrap_or_default(),
+                    seconds: world.patience.vf_return.as_secs(),
+                });
+            }
+            many => {
+                let names: Vec<&str> = many.iter().map(|netdev| netdev.name.as_str()).collect();
+                return Err(Error::ManyNetdevs {
+                    device: vf.address.clone(),
+                    found: many.len(),
+                    names: names.join(", "),
+                });
+            }
+        }
+    }
+}
+
+async fn fresh<S: Stack>(world: &World<S>, netdev: &Netdev) -> Result<Link, Error> {
+    match world.host.link(netdev.ifindex).await? {
+        Some(link) => Ok(link),
+        None => Err(crate::net::Error::gone(netdev.ifindex).into()),
+    }
+}
+
+fn before(link: &Link) -> Before {
+    Before {
+        ifindex: link.index,
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: link.mtu,
+        alias: link.alias.clone(),
+    }
+}
+
+/// A name that no netdev and no other attempt has, so that an ADD which the daemon finishes after we gave up does not
+/// find the VF and rolls itself back. The hasher's keys are random (std), 48 bits of them are shown.
+fn attempt_name() -> Result<IfName, Error> {
+    let random = RandomState::new().build_hasher().finish();
+    format!("vf{:012x}", random & 0xffff_ffff_ffff).parse().map_err(|why: crate::types::Invalid| {
+        crate::net::Error::NoAnswer { what: "name of the attempt".to_owned(), why: why.to_string() }.into()
+    })
+}

@@ -1,0 +1,100 @@
+use super::locate::in_pod;
+use super::{Error, Taken, World};
+use crate::daemon::Reply;
+use crate::net::{Link, Stack};
+
+/// Compares what the kernel shows with what the daemon said; gives back the representor as it is now. All that is
+/// not so is in one error. Routes and gateways are the daemon's business: a difference is only logged.
+pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) -> Result<Link, Error> {
+    let record = &taken.record;
+    let mut findings = Vec::new();
+    match in_pod(&taken.pod, record).await? {
+        Some(link) => interface(taken, &link, reply, &mut findings).await?,
+        None => {
+            let place = match world.sysfs.netdevs(&record.device) {
+                Ok(netdevs) if !netdevs.is_empty() => "it is in the host's network namespace",
+                Ok(_) => "it is in another network namespace, or gone",
+                Err(_) => "the VF is gone",
+            };
+            findings.push(format!(
+                "the VF's netdev is not in the pod's network namespace {}: {place}",
+                record.netns.display()
+            ));
+        }
+    }
+    let representor = representor(world, taken, &mut findings).await?;
+    match representor {
+        Some(link) if findings.is_empty() => Ok(link),
+        _ => Err(Error::NotAsSaid { device: record.device.clone(), ifname: record.ifname.clone(), findings }),
+    }
+}
+
+async fn interface<S: Stack>(
+    taken: &Taken<S>,
+    link: &Link,
+    reply: &Reply,
+    findings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let ifname = &taken.record.ifname;
+    if link.name != *ifname {
+        findings.push(format!("it is called {} in the pod, expected {ifname}", link.name));
+    }
+    if reply.mac != link.mac {
+        let text = link.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
+        findings.push(format!("its MAC is {text}, expected {}", reply.mac_text));
+    }
+    if !link.up {
+        findings.push("it is down".to_owned());
+    }
+    if reply.mtu > 0 && reply.mtu != link.mtu {
+        findings.push(format!("its MTU is {}, expected {}", link.mtu, reply.mtu));
+    }
+    let addresses = taken.pod.addresses(link.index).await?;
+    for wanted in &reply.ips {
+        match addresses.iter().find(|address| address.ip == wanted.address) {
+            Some(address) if address.duplicate => {
+                findings.push(format!("another node has its address {}", wanted.address));
+            }
+            Some(_) => {}
+            None => {
+                let have: Vec<String> = addresses.iter().map(|address| address.ip.to_string()).collect();
+                findings.push(format!("it lacks the address {} (it has: {})", wanted.address, have.join(", ")));
+            }
+        }
+    }
+    let routes = taken.pod.routes(link.index).await?;
+    for (destination, gateway) in reply.all_routes() {
+        let destination = (destination.prefix() > 0).then_some(destination);
+        if !routes.iter().any(|(to, via)| *to == destination && (gateway.is_none() || *via == gateway)) {
+            let to = destination.map_or_else(|| "default".to_owned(), |network| network.to_string());
+            log::info!("{ifname} has no route {to} by the gateway that kube-ovn-daemon named");
+        }
+    }
+    Ok(())
+}
+
+/// The representor must still be this VF's (re-resolved: it may have been made anew), up, and in a datapath.
+async fn representor<S: Stack>(
+    world: &World<S>,
+    taken: &Taken<S>,
+    findings: &mut Vec<String>,
+) -> Result<Option<Link>, Error> {
+    let record = &taken.record;
+    let vf = world.sysfs.vf(&record.device)?;
+    let uplink = world.sysfs.uplink(&vf.pf)?;
+    let now = world.sysfs.representor(&vf, &uplink)?;
+    let Some(link) = world.host.link(now.netdev.ifindex).await? else {
+        findings.push(format!("its representor {} has gone", now.netdev.name));
+        return Ok(None);
+    };
+    if link.index != record.representor.ifindex {
+        findings.push(format!("its representor was made anew as {} meanwhile", link.name));
+    }
+    if !link.up {
+        findings.push(format!("its representor {} is down", link.name));
+    }
+    if link.master.is_none() {
+        findings.push(format!("its representor {} is in no OVS bridge", link.name));
+    }
+    Ok(Some(link))
+}
