@@ -1,12 +1,20 @@
 //! `kube-ovn`, a CNI plugin for pods whose traffic Open vSwitch offloads to an SR-IOV NIC.
 //!
-//! The map, from the bottom up; a module uses only what stands above it here:
+//! The map, from the bottom up. A module uses only what stands above it here, and the five in the middle do not know
+//! each other, but for [`state`], which keeps a namespace's identity from [`net`]:
 //!
 //! * [`types`]: validated values (PCI address, interface name, MAC …), no I/O.
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
 //! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
+//! * [`net`]: the kernel's networking: links, addresses, namespaces, devlink.
+//! * [`daemon`]: requests to kube-ovn-daemon and its replies.
+//! * [`state`]: records and locks in /run.
+//! * [`attach`]: taking a VF to a pod and giving it back.
+//! * [`verbs`]: what ADD and DEL do, in order, and which error code a failure gets.
 
+pub mod attach;
 pub mod daemon;
+pub mod device;
 pub mod net;
 pub mod state;
 pub mod types;

@@ -1,0 +1,175 @@
+//! Bounded reading of sysfs. Nothing here trusts what it reads: every text is checked before it goes anywhere.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::{Error, Sysfs};
+use crate::types::PciAddress;
+
+/// How a file is read; a value, so that the tests can make reads fail as drivers do.
+pub(super) type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
+
+/// sysfs gives an attribute one page (the kernel's Documentation/filesystems/sysfs.rst), 4 KiB on the machines we run on.
+const PAGE: u64 = 4096;
+
+/// The longest value that we ask for is a switch id: 32 bytes (`MAX_PHYS_ITEM_ID_LEN`) in hexadecimal. Values go into
+/// messages, so longer ones are refused here, once.
+const MAX_TEXT: usize = 64;
+
+/// More names than a directory of ours can have: VFs and functions are counted in 16 bits.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// The content of a file, cut off one byte beyond the bound.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // without O_NONBLOCK, open waits for ever on a FIFO; sysfs has none, but a root that is given can
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?
+        .take(PAGE + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+pub(super) fn malformed(path: &Path, expected: &'static str, found: &str) -> Error {
+    let found = match found.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{:?} and more", found.get(..end).unwrap_or_default()),
+        None => format!("{found:?}"),
+    };
+    Error::Malformed {
+        path: path.to_owned(),
+        expected,
+        found,
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The errors by which a read says that there is no such value: the attribute is hidden or the device gone (ENOENT,
+/// ENODEV), the driver has no answer (EOPNOTSUPP), the port has no name or the netdev is being removed (EINVAL, from
+/// `__devlink_port_phys_port_name_get` and `netdev_show`).
+fn says_none(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| {
+        matches!(
+            Errno::from_raw(code),
+            Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EINVAL
+        )
+    })
+}
+
+/// A path that is not there, or was removed while it was open (ENODEV).
+fn is_gone(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| matches!(Errno::from_raw(code), Errno::ENOENT | Errno::ENODEV))
+}
+
+impl Sysfs {
+    /// Where the facts about a function are.
+    pub(super) fn function_dir(&self, address: &PciAddress) -> PathBuf {
+        self.root.join("bus/pci/devices").join(address.as_str())
+    }
+
+    /// An error when there is no such function; and another one when there is no sysfs at all.
+    pub(super) fn require_function(&self, address: &PciAddress) -> Result<(), Error> {
+        let dir = self.function_dir(address);
+        match fs::metadata(&dir) {
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(&error) => {
+                let devices = self.root.join("bus/pci/devices");
+                fs::metadata(&devices).map_err(|error| io_error(&devices, error))?;
+                Err(Error::NoSuchDevice {
+                    address: address.clone(),
+                })
+            }
+            Err(error) => Err(io_error(&dir, error)),
+        }
+    }
+
+    /// The text of an attribute without the white space around it; nothing when it has no value.
+    pub(super) fn attribute(&self, path: &Path) -> Result<Option<String>, Error> {
+        let bytes = match (self.read)(path) {
+            Ok(bytes) => bytes,
+            Err(error) if says_none(&error) => return Ok(None),
+            Err(error) => return Err(io_error(path, error)),
+        };
+        if bytes.len() as u64 > PAGE {
+            let expected = "at most 4096 bytes";
+            return Err(Error::Malformed {
+                path: path.to_owned(),
+                expected,
+                found: "more".to_owned(),
+            });
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if text.trim().is_empty() => Ok(None),
+            Ok(text) if text.trim().len() > MAX_TEXT => Err(malformed(path, "at most 64 characters", text.trim())),
+            // control characters would travel into logs and into the error objects of the protocol
+            Ok(text) if !text.trim().contains(char::is_control) => Ok(Some(text.trim().to_owned())),
+            _ => Err(malformed(path, "one line of text", &String::from_utf8_lossy(&bytes))),
+        }
+    }
+
+    /// An attribute that is a number.
+    pub(super) fn number(&self, path: &Path) -> Result<Option<u32>, Error> {
+        let Some(text) = self.attribute(path)? else {
+            return Ok(None);
+        };
+        // u32::from_str takes a sign, the kernel prints none
+        match text.parse() {
+            Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(Some(number)),
+            _ => Err(malformed(path, "a number", &text)),
+        }
+    }
+}
+
+/// The last part of a link's target; nothing when there is no such link. The target itself is never followed.
+pub(super) fn link<T: FromStr>(path: &Path, expected: &'static str) -> Result<Option<T>, Error> {
+    let target = match fs::read_link(path) {
+        Ok(target) => target,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(io_error(path, error)),
+    };
+    let name = target
+        .file_name()
+        .and_then(|name| name.to_str())
+        .filter(|name| !name.contains(char::is_control));
+    match name.and_then(|name| name.parse().ok()) {
+        Some(value) => Ok(Some(value)),
+        None => Err(malformed(path, expected, &target.to_string_lossy())),
+    }
+}
+
+/// The names in a directory, sorted; nothing when there is no such directory.
+pub(super) fn entries(dir: &Path) -> Result<Option<Vec<String>>, Error> {
+    let listing = match fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(io_error(dir, error)),
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let name = entry.map_err(|error| io_error(dir, error))?.file_name();
+        if names.len() == MAX_ENTRIES {
+            return Err(malformed(dir, "at most 65536 entries", "more"));
+        }
+        match name.into_string() {
+            Ok(name) => names.push(name),
+            Err(name) => return Err(malformed(dir, "names in UTF-8", &name.to_string_lossy())),
+        }
+    }
+    names.sort_unstable();
+    Ok(Some(names))
+}
