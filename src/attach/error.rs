@@ -18,7 +18,9 @@ pub enum Error {
     #[error(transparent)]
     Daemon(#[from] daemon::Error),
     /// `CNI_NETNS` is the namespace that we run in.
-    #[error("CNI_NETNS {path} is the plugin's own network namespace, expected the pod's; attaching would take VF {device} nowhere")]
+    #[error(
+        "CNI_NETNS {path} is the plugin's own network namespace, expected the pod's; attaching would take VF {device} nowhere"
+    )]
     OwnNetns {
         /// The path.
         path: String,
@@ -26,7 +28,9 @@ pub enum Error {
         device: PciAddress,
     },
     /// The pod has an interface of that name.
-    #[error("the pod's network namespace {netns} has an interface {ifname} already, expected none: another network or an earlier ADD made it")]
+    #[error(
+        "the pod's network namespace {netns} has an interface {ifname} already, expected none: another network or an earlier ADD made it"
+    )]
     NameTaken {
         /// The namespace.
         netns: String,
@@ -46,10 +50,14 @@ pub enum Error {
         hint: &'static str,
     },
     /// The VF has no driver.
-    #[error("VF {0} has no driver bound, expected the NIC's, so it has no netdev: echo {0} > /sys/bus/pci/drivers_probe")]
+    #[error(
+        "VF {0} has no driver bound, expected the NIC's, so it has no netdev: echo {0} > /sys/bus/pci/drivers_probe"
+    )]
     NoDriver(PciAddress),
     /// The VF has a driver that makes no netdev, for virtual machines and DPDK.
-    #[error("VF {device} is bound to {driver}, which gives it no netdev; this version attaches VFs with the NIC's own driver only: choose a device plugin pool with that driver")]
+    #[error(
+        "VF {device} is bound to {driver}, which gives it no netdev; this version attaches VFs with the NIC's own driver only: choose a device plugin pool with that driver"
+    )]
     UserspaceDriver {
         /// The VF.
         device: PciAddress,
@@ -57,7 +65,9 @@ pub enum Error {
         driver: String,
     },
     /// The VF's netdev is in no namespace that we can see.
-    #[error("VF {device} (driver {driver}) has no netdev in the host's network namespace after {seconds} s, expected one: it is in the namespace of a process or pod that no record tells of, or of one that is still ending; look for it with: lsns -t net")]
+    #[error(
+        "VF {device} (driver {driver}) has no netdev in the host's network namespace after {seconds} s, expected one: it is in the namespace of a process or pod that no record tells of, or of one that is still ending; look for it with: lsns -t net"
+    )]
     Elsewhere {
         /// The VF.
         device: PciAddress,
@@ -77,7 +87,9 @@ pub enum Error {
         names: String,
     },
     /// The eswitch is in a mode without representors.
-    #[error("the eswitch of PF {pf} ({uplink}) is in mode {mode}, offload needs switchdev: devlink dev eswitch set pci/{pf} mode switchdev")]
+    #[error(
+        "the eswitch of PF {pf} ({uplink}) is in mode {mode}, offload needs switchdev: devlink dev eswitch set pci/{pf} mode switchdev"
+    )]
     Mode {
         /// The PF.
         pf: PciAddress,
@@ -87,7 +99,9 @@ pub enum Error {
         mode: EswitchMode,
     },
     /// The representor belongs to somebody else.
-    #[error("representor {name} of VF {device} is a port of {master} already, under a name that kube-ovn-daemon does not give; take it out first: ovs-vsctl del-port {name}")]
+    #[error(
+        "representor {name} of VF {device} is a port of {master} already, under a name that kube-ovn-daemon does not give; take it out first: ovs-vsctl del-port {name}"
+    )]
     ForeignPort {
         /// The representor.
         name: IfName,
@@ -97,7 +111,9 @@ pub enum Error {
         master: String,
     },
     /// A port that should be gone is not.
-    #[error("representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after kube-ovn-daemon said that it removed the port; is ovs-vswitchd running?")]
+    #[error(
+        "representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after kube-ovn-daemon said that it removed the port; is ovs-vswitchd running?"
+    )]
     PortRemains {
         /// The representor.
         name: IfName,

@@ -54,7 +54,10 @@ pub(super) async fn locate<S: Stack>(
 /// The VF's netdev in a pod's namespace. The index stays on a move unless it is taken there; a tenant with
 /// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof where the kernel tells it.
 pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
-    let is_ours = |link: &Link| link.belongs_to(&record.device).unwrap_or(link.index == record.vf.ifindex);
+    let is_ours = |link: &Link| {
+        link.belongs_to(&record.device)
+            .unwrap_or(link.index == record.vf.ifindex)
+    };
     if let Some(link) = pod.link(record.vf.ifindex).await?
         && is_ours(&link)
     {

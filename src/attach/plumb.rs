@@ -25,7 +25,14 @@ pub async fn plumb<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) 
         ..LinkChange::default()
     };
     pod.change(link.index, &change).await?;
-    pod.change(link.index, &LinkChange { up: Some(true), ..LinkChange::default() }).await?;
+    pod.change(
+        link.index,
+        &LinkChange {
+            up: Some(true),
+            ..LinkChange::default()
+        },
+    )
+    .await?;
     for ip in &reply.ips {
         pod.add_address(link.index, ip.address).await?;
     }
@@ -45,7 +52,9 @@ async fn wait_for_addresses<S: Stack>(world: &World<S>, pod: &S, link: &Link, re
     let start = Instant::now();
     loop {
         let addresses = pod.addresses(link.index).await?;
-        let mut ours = addresses.iter().filter(|address| reply.ips.iter().any(|ip| ip.address == address.ip));
+        let mut ours = addresses
+            .iter()
+            .filter(|address| reply.ips.iter().any(|ip| ip.address == address.ip));
         if let Some(taken) = ours.clone().find(|address| address.duplicate) {
             return Err(net::Error::NoAnswer {
                 what: format!("address {} of {}", taken.ip, link.name),
@@ -57,7 +66,11 @@ async fn wait_for_addresses<S: Stack>(world: &World<S>, pod: &S, link: &Link, re
             return Ok(());
         }
         if start.elapsed() > world.patience.dad {
-            log::warn!("{}: IPv6 duplicate address detection has not finished after {:?}", link.name, world.patience.dad);
+            log::warn!(
+                "{}: IPv6 duplicate address detection has not finished after {:?}",
+                link.name,
+                world.patience.dad
+            );
             return Ok(());
         }
         tokio::time::sleep(POLL).await;

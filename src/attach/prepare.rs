@@ -38,10 +38,22 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
         return Ok(());
     };
     let Some((container, ifname)) = port_owner(&link.name) else {
-        let master = world.host.link(master).await?.map_or_else(|| format!("link {master}"), |link| link.name.to_string());
-        return Err(Error::ForeignPort { name: link.name, device: record.device.clone(), master });
+        let master = world
+            .host
+            .link(master)
+            .await?
+            .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
+        return Err(Error::ForeignPort {
+            name: link.name,
+            device: record.device.clone(),
+            master,
+        });
     };
-    log::warn!("representor {} of VF {} is still the port of a sandbox that is gone: removing it", link.name, record.device);
+    log::warn!(
+        "representor {} of VF {} is still the port of a sandbox that is gone: removing it",
+        link.name,
+        record.device
+    );
     let request = Request {
         cni_type: "kube-ovn".to_owned(),
         // the names of the new pod: up to v1.12 the daemon does nothing for a pod that it does not know
@@ -54,7 +66,9 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
         provider: "none".to_owned(),
         ..Request::default()
     };
-    Client::new(&record.socket).del(&request, Instant::now() + world.patience.daemon_del).await?;
+    Client::new(&record.socket)
+        .del(&request, Instant::now() + world.patience.daemon_del)
+        .await?;
     wait_for_port_gone(world, &record.device, link.index).await
 }
 
@@ -63,13 +77,18 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
 /// 1533681d7).
 fn port_owner(port: &IfName) -> Option<(String, String)> {
     let stem = port.as_str().strip_suffix("_h")?;
-    let is_id = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    let is_id = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    };
     if stem.len() == 12 && is_id(stem) {
         return Some((stem.to_owned(), "eth0".to_owned()));
     }
     // the length of the interface's name says where it starts
     (stem.len() == 13).then_some(())?;
-    let (id, ifname) = stem.split_once('_').filter(|(id, ifname)| id.len() + ifname.len() == 12)?;
+    let (id, ifname) = stem
+        .split_once('_')
+        .filter(|(id, ifname)| id.len() + ifname.len() == 12)?;
     (is_id(id) && !ifname.is_empty()).then(|| (format!("{id:0<12}"), ifname.to_owned()))
 }
 

@@ -55,7 +55,10 @@ impl<S: Stack> Taken<S> {
     pub async fn abandon(self, world: &World<S>, cause: Error) -> Error {
         match undo(world, &self.record, &self.lock, None).await {
             Ok(()) => cause,
-            Err(undo) => Error::Both { cause: Box::new(cause), undo: Box::new(undo) },
+            Err(undo) => Error::Both {
+                cause: Box::new(cause),
+                undo: Box::new(undo),
+            },
         }
     }
 }
@@ -64,20 +67,29 @@ impl<S: Stack> Taken<S> {
 pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Instant) -> Result<Taken<S>, Error> {
     let pod = world.host.open(&claim.netns)?;
     if pod.id() == world.host.id() {
-        return Err(Error::OwnNetns { path: claim.netns.display().to_string(), device: claim.device.clone() });
+        return Err(Error::OwnNetns {
+            path: claim.netns.display().to_string(),
+            device: claim.device.clone(),
+        });
     }
     // asked before the lock, so that a wrong address does not leave a lock file behind
     world.sysfs.vf(&claim.device)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
     end_dead_holder(world, claim, &lock).await?;
     if pod.link_named(&claim.ifname).await?.is_some() {
-        return Err(Error::NameTaken { netns: claim.netns.display().to_string(), ifname: claim.ifname.clone() });
+        return Err(Error::NameTaken {
+            netns: claim.netns.display().to_string(),
+            ifname: claim.ifname.clone(),
+        });
     }
     let vf = world.sysfs.vf(&claim.device)?;
     if !makes_netdevs(vf.driver.as_deref()) {
         return Err(match vf.driver {
             None => Error::NoDriver(vf.address),
-            Some(driver) => Error::UserspaceDriver { device: vf.address, driver },
+            Some(driver) => Error::UserspaceDriver {
+                device: vf.address,
+                driver,
+            },
         });
     }
     let uplink = world.sysfs.uplink(&vf.pf)?;
@@ -129,7 +141,11 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
             hint,
         });
     }
-    log::warn!("VF {} is still recorded for {}, whose network namespace is gone: ending that", claim.device, record.holder());
+    log::warn!(
+        "VF {} is still recorded for {}, whose network namespace is gone: ending that",
+        claim.device,
+        record.holder()
+    );
     undo(world, &record, lock, None).await
 }
 
@@ -142,9 +158,11 @@ fn representor<S: Stack>(world: &World<S>, vf: &Vf, uplink: &Uplink) -> Result<R
     };
     Err(match world.host.eswitch_mode(&vf.pf) {
         Ok(Some(EswitchMode::Legacy)) => device::Error::legacy(&vf.pf, &uplink.netdev.name).into(),
-        Ok(Some(mode @ EswitchMode::Other(_))) => {
-            Error::Mode { pf: vf.pf.clone(), uplink: uplink.netdev.name.clone(), mode }
-        }
+        Ok(Some(mode @ EswitchMode::Other(_))) => Error::Mode {
+            pf: vf.pf.clone(),
+            uplink: uplink.netdev.name.clone(),
+            mode,
+        },
         _ => error.into(),
     })
 }
@@ -197,7 +215,13 @@ fn before(link: &Link) -> Before {
 /// find the VF and rolls itself back. The hasher's keys are random (std), 48 bits of them are shown.
 fn attempt_name() -> Result<IfName, Error> {
     let random = RandomState::new().build_hasher().finish();
-    format!("vf{:012x}", random & 0xffff_ffff_ffff).parse().map_err(|why: crate::types::Invalid| {
-        crate::net::Error::NoAnswer { what: "name of the attempt".to_owned(), why: why.to_string() }.into()
-    })
+    format!("vf{:012x}", random & 0xffff_ffff_ffff)
+        .parse()
+        .map_err(|why: crate::types::Invalid| {
+            crate::net::Error::NoAnswer {
+                what: "name of the attempt".to_owned(),
+                why: why.to_string(),
+            }
+            .into()
+        })
 }

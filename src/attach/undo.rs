@@ -33,7 +33,10 @@ pub async fn undo<S: Stack>(
     if let Some(link) = &representor
         && link.up
     {
-        let down = LinkChange { up: Some(false), ..LinkChange::default() };
+        let down = LinkChange {
+            up: Some(false),
+            ..LinkChange::default()
+        };
         note(&mut problems, unless_gone(world.host.change(link.index, &down).await));
     }
     let port = note(&mut problems, remove_port(world, record, representor.as_ref()).await);
@@ -47,12 +50,18 @@ pub async fn undo<S: Stack>(
         && link.index == record.representor.ifindex
     {
         note(&mut problems, restore(world, link, &record.representor).await);
-        note(&mut problems, restore_name(world, link.index, &record.representor).await);
+        note(
+            &mut problems,
+            restore_name(world, link.index, &record.representor).await,
+        );
     }
     if problems.is_empty() {
         return Ok(world.store.remove(record)?);
     }
-    Err(Error::Unfinished { device: record.device.clone(), problems })
+    Err(Error::Unfinished {
+        device: record.device.clone(),
+        problems,
+    })
 }
 
 /// Keeps the error of a step in words, and goes on.
@@ -68,18 +77,17 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 }
 
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
-async fn bring_home<S: Stack>(
-    world: &World<S>,
-    record: &Record,
-    hint: Option<&Path>,
-) -> Result<Option<Link>, Error> {
+async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Result<Option<Link>, Error> {
     let start = Instant::now();
     loop {
         match locate(world, record, hint).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
             Place::Host(link) => {
                 if link.up {
-                    let down = LinkChange { up: Some(false), ..LinkChange::default() };
+                    let down = LinkChange {
+                        up: Some(false),
+                        ..LinkChange::default()
+                    };
                     unless_gone(world.host.change(link.index, &down).await)?;
                 }
                 return match restore_name(world, link.index, &record.vf).await {
@@ -109,7 +117,11 @@ async fn bring_home<S: Stack>(
         }
         if start.elapsed() > world.patience.vf_return * 2 {
             let why = "it does not stay where it was put; does another program move it?".to_owned();
-            return Err(net::Error::NoAnswer { what: format!("bring VF {} home", record.device), why }.into());
+            return Err(net::Error::NoAnswer {
+                what: format!("bring VF {} home", record.device),
+                why,
+            }
+            .into());
         }
     }
 }
@@ -154,7 +166,11 @@ pub(super) async fn wait_for_port_gone<S: Stack>(
             Some(link) if link.master.is_some() => {
                 if start.elapsed() > world.patience.port_gone {
                     let seconds = world.patience.port_gone.as_secs();
-                    return Err(Error::PortRemains { name: link.name, device: device.clone(), seconds });
+                    return Err(Error::PortRemains {
+                        name: link.name,
+                        device: device.clone(),
+                        seconds,
+                    });
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -184,9 +200,18 @@ async fn restore<S: Stack>(world: &World<S>, link: &Link, before: &Before) -> Re
         return Ok(());
     };
     let changes = [
-        LinkChange { mac: before.mac.filter(|mac| now.mac != Some(*mac)), ..LinkChange::default() },
-        LinkChange { mtu: Some(before.mtu).filter(|mtu| now.mtu != *mtu), ..LinkChange::default() },
-        LinkChange { alias: Some(before.alias.clone()).filter(|alias| now.alias != *alias), ..LinkChange::default() },
+        LinkChange {
+            mac: before.mac.filter(|mac| now.mac != Some(*mac)),
+            ..LinkChange::default()
+        },
+        LinkChange {
+            mtu: Some(before.mtu).filter(|mtu| now.mtu != *mtu),
+            ..LinkChange::default()
+        },
+        LinkChange {
+            alias: Some(before.alias.clone()).filter(|alias| now.alias != *alias),
+            ..LinkChange::default()
+        },
     ];
     for change in changes.iter().filter(|change| **change != LinkChange::default()) {
         tolerate(world.host.change(link.index, change).await)?;
@@ -211,7 +236,10 @@ fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
 async fn restore_name<S: Stack>(world: &World<S>, index: u32, before: &Before) -> Result<(), net::Error> {
     match net::rename(&world.host, index, &before.name).await {
         Err(e) if e.errno() == Some(Errno::EEXIST) => {
-            log::warn!("link with index {index} can't have its name {} back: another link has it now", before.name);
+            log::warn!(
+                "link with index {index} can't have its name {} back: another link has it now",
+                before.name
+            );
             Ok(())
         }
         other => unless_gone(other),

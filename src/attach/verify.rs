@@ -25,7 +25,11 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
     let representor = representor(world, taken, &mut findings).await?;
     match representor {
         Some(link) if findings.is_empty() => Ok(link),
-        _ => Err(Error::NotAsSaid { device: record.device.clone(), ifname: record.ifname.clone(), findings }),
+        _ => Err(Error::NotAsSaid {
+            device: record.device.clone(),
+            ifname: record.ifname.clone(),
+            findings,
+        }),
     }
 }
 
@@ -58,14 +62,21 @@ async fn interface<S: Stack>(
             Some(_) => {}
             None => {
                 let have: Vec<String> = addresses.iter().map(|address| address.ip.to_string()).collect();
-                findings.push(format!("it lacks the address {} (it has: {})", wanted.address, have.join(", ")));
+                findings.push(format!(
+                    "it lacks the address {} (it has: {})",
+                    wanted.address,
+                    have.join(", ")
+                ));
             }
         }
     }
     let routes = taken.pod.routes(link.index).await?;
     for (destination, gateway) in reply.all_routes() {
         let destination = (destination.prefix() > 0).then_some(destination);
-        if !routes.iter().any(|(to, via)| *to == destination && (gateway.is_none() || *via == gateway)) {
+        if !routes
+            .iter()
+            .any(|(to, via)| *to == destination && (gateway.is_none() || *via == gateway))
+        {
             let to = destination.map_or_else(|| "default".to_owned(), |network| network.to_string());
             log::info!("{ifname} has no route {to} by the gateway that kube-ovn-daemon named");
         }

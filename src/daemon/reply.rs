@@ -88,9 +88,14 @@ impl Reply {
     pub fn all_routes(&self) -> Vec<(IpNetwork, Option<IpAddr>)> {
         if self.routes.is_empty() {
             let defaults = self.ips.iter().filter_map(|ip| ip.gateway);
-            return defaults.map(|gateway| (default_route(gateway.is_ipv4()), Some(gateway))).collect();
+            return defaults
+                .map(|gateway| (default_route(gateway.is_ipv4()), Some(gateway)))
+                .collect();
         }
-        self.routes.iter().map(|route| (route.destination, route.gateway)).collect()
+        self.routes
+            .iter()
+            .map(|route| (route.destination, route.gateway))
+            .collect()
     }
 
     /// Reads the body of a 200; the error ends the sentence "answered ADD with 200, but …".
