@@ -13,8 +13,11 @@
 //! * [`verbs`]: what ADD and DEL do, in order, and which error code a failure gets.
 
 pub mod attach;
+pub mod cni;
 pub mod daemon;
 pub mod device;
+pub mod log;
 pub mod net;
 pub mod state;
 pub mod types;
+pub mod verbs;

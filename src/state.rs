@@ -328,10 +328,15 @@ impl Store {
         replace(&path, &json)
     }
 
+    /// Drops what [`Store::find`] says about an attachment that has no record.
+    pub fn forget(&self, container: &ContainerId, ifname: &IfName) -> Result<(), Error> {
+        remove_file(&self.attachment_path(container, ifname)?)
+    }
+
     /// Drops a record. To be called with the VF's lock held.
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
         remove_file(&self.record_path(&record.device))?;
-        remove_file(&self.attachment_path(&record.container, &record.ifname)?)
+        self.forget(&record.container, &record.ifname)
     }
 }
 

@@ -140,14 +140,6 @@ pub enum Error {
         /// What is left, and why.
         problems: Vec<String>,
     },
-    /// The call failed, and so did its undoing.
-    #[error("{cause}; and on the way back: {undo}")]
-    Both {
-        /// Why the call failed.
-        cause: Box<Error>,
-        /// Why it could not be undone.
-        undo: Box<Error>,
-    },
 }
 
 /// What kind of failure it is, which is what a CNI error code tells.
@@ -199,7 +191,6 @@ impl Error {
             Self::NameTaken { .. } => Kind::Environment,
             Self::Held { .. } => Kind::Held,
             Self::NotAsSaid { .. } => Kind::NotAsSaid,
-            Self::Both { cause, .. } => cause.kind(),
         }
     }
 }

@@ -9,20 +9,9 @@ use crate::types::IfName;
 /// Makes host and pod fit for the daemon: it finds exactly one netdev for the VF, under a name that only this attempt
 /// knows, and a representor that is in no bridge.
 pub async fn prepare<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Result<(), Error> {
-    enable_ipv6(&taken.pod)?;
+    taken.pod.set_sysctls(&net::IPV6_SYSCTLS)?;
     purge_stale_port(world, taken).await?;
     net::rename(&world.host, taken.record.vf.ifindex, &taken.record.attempt).await?;
-    Ok(())
-}
-
-/// Since v1.13 the daemon leaves these to the CNI plugin, and since v1.14.20 router advertisements are off as well
-/// (cmd/cni/sysctl.go at 1533681d7, which tolerates the same errors).
-pub fn enable_ipv6<S: Stack>(pod: &S) -> Result<(), net::Error> {
-    for scope in ["all", "default"] {
-        for (key, value) in [("disable_ipv6", "0"), ("accept_ra", "0")] {
-            pod.set_sysctl(&format!("ipv6/conf/{scope}/{key}"), value)?;
-        }
-    }
     Ok(())
 }
 

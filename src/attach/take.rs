@@ -51,15 +51,9 @@ impl<S> Taken<S> {
 }
 
 impl<S: Stack> Taken<S> {
-    /// Undoes everything because of `cause`; gives back the error to report.
-    pub async fn abandon(self, world: &World<S>, cause: Error) -> Error {
-        match undo(world, &self.record, &self.lock, None).await {
-            Ok(()) => cause,
-            Err(undo) => Error::Both {
-                cause: Box::new(cause),
-                undo: Box::new(undo),
-            },
-        }
+    /// Gives the VF back from whatever point was reached; see [`undo`].
+    pub async fn give_back(self, world: &World<S>) -> Result<(), Error> {
+        undo(world, &self.record, &self.lock, None).await
     }
 }
 

@@ -71,9 +71,8 @@ pub trait Stack: Sized {
     /// Adds a route by a link; it is no error when the route is there already.
     async fn add_route(&self, index: u32, destination: IpNetwork, gateway: Option<IpAddr>) -> Result<(), Error>;
 
-    /// Writes `net.<key>` (such as `ipv6/conf/all/disable_ipv6`) of this namespace. `false`: the kernel has no such
-    /// key, or we may not write it (read-only /proc/sys).
-    fn set_sysctl(&self, key: &str, value: &str) -> Result<bool, Error>;
+    /// Writes sysctls of this namespace; see [`Netns::set_sysctls`].
+    fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error>;
 
     /// Tells the neighbours that `addresses` are now behind `mac`: a gratuitous ARP (RFC 5227, 2.3) or an
     /// unsolicited neighbour advertisement (RFC 4861, 7.2.6) for each.
@@ -82,6 +81,15 @@ pub trait Stack: Sized {
     /// The eswitch mode that devlink reports for a PF; `None` when the device has no devlink or no eswitch.
     fn eswitch_mode(&self, pf: &PciAddress) -> Result<Option<EswitchMode>, Error>;
 }
+
+/// What a pod's namespace needs before the daemon adds addresses: since v1.13 the daemon leaves this to the CNI plugin,
+/// and since v1.14.20 router advertisements are off as well (cmd/cni/sysctl.go of kube-ovn at 1533681d7).
+pub const IPV6_SYSCTLS: [(&str, &str); 4] = [
+    ("ipv6/conf/all/disable_ipv6", "0"),
+    ("ipv6/conf/all/accept_ra", "0"),
+    ("ipv6/conf/default/disable_ipv6", "0"),
+    ("ipv6/conf/default/accept_ra", "0"),
+];
 
 /// Renames a link that may be up and that may hold the new name as an alternative name already (udev gives the old
 /// name back to a renamed link in that form, and then the kernel answers EEXIST). Leaves the link down.

@@ -1,11 +1,11 @@
 //! [`Stack`] by rtnetlink.
 
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io};
 
 use futures_util::TryStreamExt;
 use ipnetwork::IpNetwork;
@@ -277,18 +277,8 @@ impl Stack for Netlink {
         exists_is_fine(self.ask(what, self.handle.route().add(route.build()).execute()).await)
     }
 
-    fn set_sysctl(&self, key: &str, value: &str) -> Result<bool, Error> {
-        let path = format!("/proc/sys/net/{key}");
-        match self.netns.run(|| fs::write(&path, value))? {
-            Ok(()) => Ok(true),
-            Err(e) => match e.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ENOENT | Errno::EPERM | Errno::EACCES | Errno::EROFS) => Ok(false),
-                _ => Err(Error::Io {
-                    what: format!("write {value} to {path}"),
-                    cause: e,
-                }),
-            },
-        }
+    fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
+        self.netns.set_sysctls(settings)
     }
 
     fn announce(&self, name: &IfName, mac: Mac, addresses: &[IpAddr]) -> Result<(), Error> {

@@ -1,12 +1,13 @@
 //! Network namespaces: which one a path means, and doing something inside one.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,33 @@ impl Netns {
             }),
         }
     }
+
+    /// Writes `net.<key>` of this namespace for each pair of key and value. Left out in silence: a key that the kernel
+    /// does not have (no IPv6), and one that we may not write (/proc/sys is read-only in some containers).
+    pub fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
+        self.run(|| {
+            for (key, value) in settings {
+                let path = format!("/proc/sys/net/{key}");
+                match fs::write(&path, value) {
+                    Err(e) if !may_be_absent(&e) => {
+                        return Err(Error::Io {
+                            what: format!("write {value} to {path}"),
+                            cause: e,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?
+    }
+}
+
+fn may_be_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::ENOENT | Errno::EPERM | Errno::EACCES | Errno::EROFS)
+    )
 }
 
 impl AsFd for Netns {

@@ -1,0 +1,154 @@
+use std::path::Path;
+
+use super::request::{check_names, request};
+use super::{Clock, failed, failure, outcome, this_host};
+use crate::attach::{self, Claim, Taken, World};
+use crate::cni::{Call, Code, Failure, Mode, render};
+use crate::daemon::{self, Client, Reply, Request};
+use crate::net::{self, Netns, Stack};
+use crate::state::{Pod, Stage};
+use crate::types::PciAddress;
+
+/// ADD: gives back what to print.
+pub async fn add(call: &Call, clock: Clock) -> Result<Vec<u8>, Failure> {
+    if call.conf.mode == Mode::Interface {
+        check_names(call)?;
+    }
+    let Some(netns) = call.netns.as_deref() else {
+        return Err(Failure::new(
+            Code::InvalidEnvironment,
+            "required env variables [CNI_NETNS] missing",
+            "",
+        ));
+    };
+    match call.conf.device_id()? {
+        Some(text) => {
+            let device: PciAddress = text.parse().map_err(|why| {
+                Failure::new(
+                    Code::InvalidConfig,
+                    format!("deviceID {why}; this version attaches PCI VFs only"),
+                    "check the device plugin's resource pool that the NetworkAttachmentDefinition names",
+                )
+            })?;
+            let world = this_host().map_err(|e| failure(&e))?;
+            add_vf(&world, call, &device, netns, clock).await
+        }
+        None => add_without_device(call, netns, clock).await,
+    }
+}
+
+/// Pods with a veth, and IPAM for another plugin: everything is the daemon's work, as with stock.
+async fn add_without_device(call: &Call, path: &Path, clock: Clock) -> Result<Vec<u8>, Failure> {
+    if call.conf.mode == Mode::Interface {
+        log::warn!(
+            "no device ID came with network {}: the pod gets a veth, which is not offloaded",
+            call.conf.name
+        );
+    }
+    let netns = Netns::open(path).map_err(failed)?;
+    if !call.netns_override && netns.id() == Netns::own().map_err(failed)?.id() {
+        let msg = format!(
+            "CNI_NETNS {} is the plugin's own network namespace, expected the pod's",
+            path.display()
+        );
+        return Err(Failure::new(Code::OwnNetns, msg, ""));
+    }
+    netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
+    let client = Client::new(call.conf.socket()?);
+    let reply = client.add(&request(call), clock.add_reply()).await.map_err(failed)?;
+    render(call.conf.version, &outcome::of_reply(call, &reply))
+}
+
+async fn add_vf<S: Stack>(
+    world: &World<S>,
+    call: &Call,
+    device: &PciAddress,
+    netns: &Path,
+    clock: Clock,
+) -> Result<Vec<u8>, Failure> {
+    let claim = Claim {
+        network: call.conf.name.clone(),
+        container: call.container.clone(),
+        ifname: call.ifname.clone(),
+        pod: Pod {
+            namespace: call.pod.namespace.clone(),
+            name: call.pod.name.clone(),
+            uid: call.pod.uid.clone(),
+        },
+        socket: call.conf.socket()?.to_owned(),
+        provider: call.conf.provider.clone(),
+        netns: netns.to_owned(),
+        device: device.clone(),
+    };
+    let mut taken = attach::take(world, &claim, clock.add_lock()).await.map_err(failed)?;
+    match steps(world, call, &mut taken, clock).await {
+        Ok(result) => Ok(result),
+        Err(cause) => match taken.give_back(world).await {
+            Ok(()) => Err(cause),
+            Err(undo) => Err(Failure {
+                details: format!("and on the way back: {undo}"),
+                ..cause
+            }),
+        },
+    }
+}
+
+/// What may fail once the VF is ours; whoever calls this gives it back then.
+async fn steps<S: Stack>(
+    world: &World<S>,
+    call: &Call,
+    taken: &mut Taken<S>,
+    clock: Clock,
+) -> Result<Vec<u8>, Failure> {
+    attach::prepare(world, taken).await.map_err(failed)?;
+    taken.advance(world, Stage::Asked).map_err(failed)?;
+    let device = taken.record.device.clone();
+    let request = Request {
+        device_id: device.to_string(),
+        // the one value that means something to the daemon is not so: the VF has a netdev
+        vf_driver: Some(call.conf.vf_driver.clone())
+            .filter(|name| name != "vfio-pci")
+            .unwrap_or_default(),
+        representor: taken.record.representor.name.to_string(),
+        vf_plumbing: "cni".to_owned(),
+        ..request(call)
+    };
+    let client = Client::new(&taken.record.socket);
+    let reply = match client.add(&request, clock.add_reply()).await {
+        Ok(reply) => reply,
+        Err(error @ daemon::Error::Unreachable { .. }) => {
+            // it has heard nothing, so it need not be reached to undo it
+            taken.advance(world, Stage::Preparing).map_err(failed)?;
+            return Err(failed(error));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    complete(call, &reply).map_err(failed)?;
+    if reply.vf_plumbing_by_cni {
+        taken.advance(world, Stage::Plumbing).map_err(failed)?;
+        attach::plumb(world, taken, &reply).await.map_err(failed)?;
+    }
+    let representor = attach::verify(world, taken, &reply).await.map_err(failed)?;
+    let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
+    taken.advance(world, Stage::Attached).map_err(failed)?;
+    Ok(result)
+}
+
+/// A reply about a VF names the interface and its MAC. One without them comes from a daemon that configured nothing:
+/// the provider has no subnet on this node, or its annotations never came (handler.go:201-378 at v1.14.41).
+fn complete(call: &Call, reply: &Reply) -> Result<(), daemon::Error> {
+    let nonsense = |why: String| Err(daemon::Error::Nonsense { status: 200, why });
+    if reply.nic_name.is_empty() {
+        return nonsense(format!(
+            "it configured no interface: provider {} must end in \"ovn\" and be the provider of a Subnet",
+            call.conf.provider
+        ));
+    }
+    if reply.nic_name != call.ifname.as_str() {
+        return nonsense(format!("for interface {:?}, expected {}", reply.nic_name, call.ifname));
+    }
+    if reply.mac.is_none() {
+        return nonsense("without a MAC".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+use crate::cni::{Call, Code, Failure, Mode};
+use crate::daemon::{Request, RequestRoute};
+
+/// What the daemon is asked for a call, as stock asks it.
+pub(super) fn request(call: &Call) -> Request {
+    let conf = &call.conf;
+    Request {
+        // versions up to 1.12 compare it on DEL; we may be installed under another name
+        cni_type: match conf.mode {
+            Mode::Interface => "kube-ovn".to_owned(),
+            Mode::Ipam => conf.cni_type.clone(),
+        },
+        pod_name: call.pod.name.clone(),
+        pod_namespace: call.pod.namespace.clone(),
+        container_id: call.container.to_string(),
+        net_ns: call
+            .netns
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        if_name: call.ifname.to_string(),
+        provider: conf.provider.clone(),
+        routes: conf
+            .routes
+            .iter()
+            .map(|route| RequestRoute {
+                dst: route.dst.clone(),
+                gw: route.gw.clone(),
+            })
+            .collect(),
+        dns: serde_json::to_value(&conf.dns).unwrap_or_default(),
+        vf_driver: conf.vf_driver.clone(),
+        vhost_user_socket_volume_name: conf.vhost_user_socket_volume_name.clone(),
+        vhost_user_socket_name: conf.vhost_user_socket_name.clone(),
+        vhost_user_socket_consumption: conf.vhost_user_socket_consumption.clone(),
+        ..Request::default()
+    }
+}
+
+/// Whether the daemon can make the name of the host's interface, for which it cuts the container ID; it dies in the
+/// attempt otherwise (generateNicName, ovs_linux.go:450-460 at 1533681d7: `<id>_h` with 12 characters of the ID for
+/// eth0, `<id>_<interface>_h` with the rest of 12 for others, and 5 for `KubeVirt`'s `pod` and 11 characters).
+pub(super) fn check_names(call: &Call) -> Result<(), Failure> {
+    let (id, ifname) = (call.container.as_str(), call.ifname.as_str());
+    let needed = match ifname.len() {
+        _ if ifname == "eth0" => 12,
+        14 if ifname.starts_with("pod") => 5,
+        length @ 0..=12 => 12 - length,
+        length => {
+            let msg = format!(
+                "CNI_IFNAME {ifname} has {length} bytes, expected at most 12: kube-ovn-daemon can't name its other end"
+            );
+            return Err(Failure::new(Code::InvalidEnvironment, msg, ""));
+        }
+    };
+    if id.len() < needed {
+        let msg = format!(
+            "CNI_CONTAINERID {id} has {} characters, expected at least {needed}: kube-ovn-daemon makes an interface name of them",
+            id.len()
+        );
+        return Err(Failure::new(Code::InvalidEnvironment, msg, ""));
+    }
+    if ifname.len() >= 11 && needed < 2 {
+        log::warn!(
+            "interface name {ifname} leaves {needed} characters of the container ID in the host's interface name: pods may collide"
+        );
+    }
+    Ok(())
+}
