@@ -6,4 +6,5 @@
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
 //! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
 
+pub mod cni;
 pub mod types;
