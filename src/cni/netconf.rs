@@ -152,7 +152,10 @@ impl NetConf {
 
 /// The network's name, in a form that can be part of a file name.
 pub(super) fn network_name(keys: &Keys) -> Result<String, Failure> {
-    let name = keys.string("name")?;
+    let name = keys.string("name").map_err(|failure| Failure {
+        msg: format!("error unmarshall network config: {}", failure.msg),
+        ..failure
+    })?;
     if name.is_empty() {
         return Err(Failure::new(Code::InvalidConfig, "missing network name", ""));
     }

@@ -163,7 +163,7 @@ fn names() {
         (
             r#"{"name":3}"#,
             Code::Decode,
-            "\"name\" in the network config must be a string, found a number",
+            "error unmarshall network config: \"name\" in the network config must be a string, found a number",
         ),
     ] {
         let failure = network_name(&Keys::from_json(json.as_bytes()).unwrap()).unwrap_err();
