@@ -1,2 +1,135 @@
-//! The CNI executable.
-fn main() {}
+//! The CNI executable: reads the call, runs the verb, and is the only one to write on stdout.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, Version};
+
+fn main() -> ExitCode {
+    let env = Environment::from_process();
+    if env.command.is_none() {
+        return without_command();
+    }
+    std::panic::set_hook(Box::new(report_panic));
+    let (output, code) = match run(&env) {
+        Ok(output) => (output, ExitCode::SUCCESS),
+        Err(failure) => (failure.render(), ExitCode::FAILURE),
+    };
+    match write_stdout(&output) {
+        Ok(()) => code,
+        Err(error) => {
+            write_stderr(&format!("kube-ovn: cannot write the answer to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Called by a person. Arguments mean something only here: the protocol has none.
+fn without_command() -> ExitCode {
+    let version = env!("CARGO_PKG_VERSION");
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "--version") {
+        return match write_stdout(format!("kube-ovn {version}\n").as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let versions = Version::ALL.map(Version::as_str).join(", ");
+    write_stderr(&format!(
+        "CNI kube-ovn plugin {version}\nCNI protocol versions supported: {versions}"
+    ));
+    ExitCode::SUCCESS
+}
+
+/// One call, from stdin to what goes to stdout.
+fn run(env: &Environment) -> Result<Vec<u8>, Failure> {
+    let stdin = read_stdin()?;
+    match cni::parse(env, &stdin, &own_name())? {
+        Invocation::Version { answer } => Ok(answer),
+        Invocation::Add(call) => add(&call).map_err(|failure| with_version(failure, call.conf.version)),
+        Invocation::Del(call) => del(&call).map_err(|failure| with_version(failure, call.conf.version)),
+        // stock has no handlers for these, which is success
+        Invocation::Usage | Invocation::Check(_) | Invocation::Gc(_) | Invocation::Status(_) => Ok(Vec::new()),
+    }
+}
+
+fn add(call: &Call) -> Result<Vec<u8>, Failure> {
+    Err(Failure::new(
+        Code::Internal,
+        "not implemented yet",
+        format!("ADD of {}", call.ifname),
+    ))
+}
+
+fn del(call: &Call) -> Result<Vec<u8>, Failure> {
+    Err(Failure::new(
+        Code::Internal,
+        "not implemented yet",
+        format!("DEL of {}", call.ifname),
+    ))
+}
+
+fn with_version(failure: Failure, version: Version) -> Failure {
+    Failure {
+        version: Some(version),
+        ..failure
+    }
+}
+
+/// One byte more than a netconf may have is enough for [`cni::parse`] to refuse it.
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(cni::MAX_NETCONF).map_or(u64::MAX, |max| max + 1);
+    match io::stdin().lock().take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::new(Code::Io, format!("error reading from stdin: {error}"), "")),
+    }
+}
+
+/// The name that we are installed under. The kernel's word for it, since callers may set argv[0] to anything;
+/// in a chroot without /proc there is only argv[0].
+fn own_name() -> String {
+    let path = std::env::current_exe()
+        .ok()
+        .or_else(|| std::env::args_os().next().map(PathBuf::from));
+    let name = path
+        .as_deref()
+        .and_then(std::path::Path::file_name)
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    // what the kernel appends when an upgrade has replaced the file under us (d_path in fs/d_path.c)
+    name.strip_suffix(" (deleted)").unwrap_or(name).to_owned()
+}
+
+/// Replaces the default hook, whose text would be all that the caller gets. Nothing is unwound or undone here:
+/// what was begun is on disk, and the caller's DEL takes it back.
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref().map(String::as_str));
+    let what = text.unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let failure = Failure::new(
+        Code::Internal,
+        format!("bug in the plugin: {what}"),
+        format!("panic at {place}"),
+    );
+    write_stderr(&format!("kube-ovn: {failure}"));
+    // the exit status says the same if stdout is gone
+    let _ = write_stdout(&failure.render());
+    std::process::exit(1);
+}
+
+fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// A line. Not `eprintln!`, which panics when nobody reads stderr any more.
+fn write_stderr(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -97,7 +97,7 @@ impl FromStr for IfName {
         if text.is_empty() {
             invalid("interface name is empty")
         } else if text.len() > 15 {
-            invalid("interface name is too long: at most 15 bytes")
+            invalid("interface name is too long")
         } else if text == "." || text == ".." {
             invalid("interface name is . or ..")
         } else if text
