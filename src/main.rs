@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, Version};
+use kube_ovn::verbs::{self, Clock};
 
 fn main() -> ExitCode {
     let env = Environment::from_process();
@@ -47,33 +49,59 @@ fn run(env: &Environment) -> Result<Vec<u8>, Failure> {
     let stdin = read_stdin()?;
     match cni::parse(env, &stdin, &own_name())? {
         Invocation::Version { answer } => Ok(answer),
-        Invocation::Add(call) => add(&call).map_err(|failure| with_version(failure, call.conf.version)),
-        Invocation::Del(call) => del(&call).map_err(|failure| with_version(failure, call.conf.version)),
+        Invocation::Add(call) => on_runtime("ADD", &call, |clock| verbs::add(&call, clock)),
+        Invocation::Del(call) => {
+            on_runtime("DEL", &call, |clock| verbs::del(&call, clock))?;
+            Ok(Vec::new())
+        }
         // stock has no handlers for these, which is success
         Invocation::Usage | Invocation::Check(_) | Invocation::Gc(_) | Invocation::Status(_) => Ok(Vec::new()),
     }
 }
 
-fn add(call: &Call) -> Result<Vec<u8>, Failure> {
-    Err(Failure::new(
-        Code::Internal,
-        "not implemented yet",
-        format!("ADD of {}", call.ifname),
-    ))
-}
-
-fn del(call: &Call) -> Result<Vec<u8>, Failure> {
-    Err(Failure::new(
-        Code::Internal,
-        "not implemented yet",
-        format!("DEL of {}", call.ifname),
-    ))
-}
-
-fn with_version(failure: Failure, version: Version) -> Failure {
-    Failure {
-        version: Some(version),
+/// Runs a verb on the one thread that it needs, with a watchdog beside it.
+fn on_runtime<T, F: Future<Output = Result<T, Failure>>>(
+    verb: &'static str,
+    call: &Call,
+    work: impl FnOnce(Clock) -> F,
+) -> Result<T, Failure> {
+    let short: String = call.container.as_str().chars().take(12).collect();
+    kube_ovn::log::start(&format!("{verb} {short} {}", call.ifname));
+    let clock = Clock::start();
+    watch(verb, clock, call.conf.version);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(work(clock)),
+        Err(error) => Err(Failure::new(Code::Internal, format!("cannot start: {error}"), "")),
+    };
+    result.map_err(|failure| Failure {
+        version: Some(call.conf.version),
         ..failure
+    })
+}
+
+/// A netlink call works inside sendto(2), where no timeout reaches it: a driver that holds RTNL holds us. The caller
+/// gets its answer all the same; what was begun is on disk for the next DEL.
+fn watch(verb: &'static str, clock: Clock, version: Version) {
+    let watchdog = move || {
+        std::thread::sleep(clock.end().saturating_duration_since(Instant::now()));
+        let msg = format!("{verb} has not ended in time: the kernel or kube-ovn-daemon hangs");
+        let failure = Failure::new(
+            Code::TryAgainLater,
+            msg,
+            "what was begun is recorded; the next DEL takes it back",
+        );
+        let _ = write_stdout(
+            &Failure {
+                version: Some(version),
+                ..failure
+            }
+            .render(),
+        );
+        std::process::exit(1);
+    };
+    if let Err(error) = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watchdog) {
+        write_stderr(&format!("kube-ovn: no watchdog: {error}"));
     }
 }
 

@@ -32,6 +32,13 @@ pub enum Code {
     NotAvailable = 50,
     /// STATUS: no ADD could be served, and attached containers may lack connectivity.
     LimitedConnectivity = 51,
+    /// Ours, as all from 100 on: the node, its NIC or the NIC's driver is not set up for offload. The text says what to
+    /// change; the same call fails until somebody does.
+    NodeNotReady = 100,
+    /// Ours: a live attachment of another pod, or of another interface, has the device.
+    DeviceHeld = 101,
+    /// Ours: the daemon reported success, but the kernel does not show what it reported.
+    NotAsSaid = 102,
     /// Anything else, as skel has it.
     Internal = 999,
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::attach::{self, Kind, Patience, World};
 use crate::cni::{Code, Failure};
 use crate::device::Sysfs;
-use crate::net::Netlink;
+use crate::net::{self, Netlink};
 use crate::state::{self, Store};
 
 pub use add::add;
@@ -84,7 +84,12 @@ fn failure(error: &attach::Error) -> Failure {
         Kind::Io => Code::Io,
         Kind::Internal => Code::Internal,
     };
-    Failure::new(code, error.to_string(), "")
+    // the specification wants the variable's name in the text
+    let msg = match error {
+        attach::Error::Net(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => format!("CNI_NETNS: {error}"),
+        _ => error.to_string(),
+    };
+    Failure::new(code, msg, "")
 }
 
 /// The same for errors that come from below [`attach`].
