@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::kernel::{self, Place};
+use crate::kernel::{self, NOT_FOUND, Place};
 use crate::nic::{Gateway, Plan};
 use crate::pods::{self, Pods};
 use crate::record::{Context, Fail};
@@ -20,7 +20,12 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
         .link(nic)
         .map_err(|error| format!("can not find container nic {nic}: {error}"))?;
     // the alias is the only record of the VF's own name
-    Place::Host.set(nic, &["alias", nic])?;
+    Place::Host
+        .set(nic, &["alias", nic])
+        .map_err(|error| match error.as_str() {
+            NOT_FOUND => format!("can not find container nic {nic}: {error}"),
+            _ => error,
+        })?;
     let moved = if context.faults.has("move") {
         Err("operation not permitted".to_owned())
     } else {

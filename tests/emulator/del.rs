@@ -1,6 +1,6 @@
 //! POST /api/v1/del: handleDel of pkg/daemon/handler.go, releaseVf and deleteNic of `ovs_linux.go`.
 
-use crate::kernel::{self, Place};
+use crate::kernel::{self, NOT_FOUND, Place};
 use crate::nic;
 use crate::ovs;
 use crate::pods::{self, Pods};
@@ -68,7 +68,7 @@ fn delete_nic(context: &Context, request: &CniRequest, pod_name: &str, releases:
     ovs::clear_qos(&owner)?;
     if device.is_empty() {
         match Place::Host.link(&host) {
-            Err(error) if error == "Link not found" => {}
+            Err(error) if error == NOT_FOUND => {}
             Err(error) => return Err(Fail::text(format!("find host link {host} failed {error}"))),
             Ok(link) if link.kind == "veth" => Place::Host
                 .ip(&["link", "del", "dev", &host])

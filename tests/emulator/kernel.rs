@@ -9,6 +9,9 @@ use serde_json::Value;
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
+/// The library's words for a link that is not there.
+pub(crate) const NOT_FOUND: &str = "Link not found";
+
 /// Where a command looks at links.
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
@@ -64,7 +67,7 @@ impl Place<'_> {
 
     pub(crate) fn link(self, name: &str) -> Result<Link, String> {
         let links = self.ip_json(&["-d", "link", "show", "dev", name])?;
-        let link = links.first().ok_or("Link not found")?;
+        let link = links.first().ok_or(NOT_FOUND)?;
         let text = |pointer: &str| {
             link.pointer(pointer)
                 .and_then(Value::as_str)
@@ -99,7 +102,7 @@ fn go_words(stderr: &str) -> String {
         .iter()
         .any(|line| line.starts_with("Cannot find device") || line.ends_with("does not exist."))
     {
-        return "Link not found".to_owned();
+        return NOT_FOUND.to_owned();
     }
     match lines.iter().find_map(|line| line.strip_prefix("RTNETLINK answers: ")) {
         Some(errno) => lower(errno),

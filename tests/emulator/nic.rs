@@ -1,7 +1,7 @@
 //! configureNic of `pkg/daemon/ovs_linux.go`: the host side of an attachment, and what is rolled back when.
 
 use crate::container;
-use crate::kernel::{self, Place};
+use crate::kernel::{self, NOT_FOUND, Place};
 use crate::ovs;
 use crate::pods;
 use crate::record::{Context, Fail};
@@ -161,8 +161,7 @@ fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
     let (host, _) = nic_names(&plan.request.container_id, plan.if_name)?;
     // down, renamed, and left down until it is in br-int
     Place::Host
-        .link(&representor)
-        .and_then(|_| Place::Host.set(&representor, &["down"]))
+        .set(&representor, &["down"])
         .and_then(|()| match context.faults.has("rename-representor") {
             true => Err("file exists".to_owned()),
             false if representor == host => Ok(()),
@@ -289,29 +288,25 @@ fn add_port(context: &Context, plan: &Plan, host: &str, iface_id: &str) -> Resul
 }
 
 fn set_representor_mtu(context: &Context, plan: &Plan, host: &str) -> Result<(), String> {
-    Place::Host
-        .link(host)
-        .map_err(|error| format!("failed to get host link {host}: {error}"))?;
     let set = if context.faults.has("representor-mtu") {
         Err("invalid argument".to_owned())
     } else {
         Place::Host.set(host, &["mtu", &plan.mtu.to_string()])
     };
-    set.map_err(|error| format!("failed to set MTU on {host}: {error}"))
+    set.map_err(|error| match error.as_str() {
+        NOT_FOUND => format!("failed to get host link {host}: {error}"),
+        _ => format!("failed to set MTU on {host}: {error}"),
+    })
 }
 
+/// Up and queue length in one go: the second never fails on its own.
 fn bring_up(host: &str) -> Result<(), String> {
-    let link = Place::Host
-        .link(host)
-        .map_err(|error| format!("can not find host nic {host}: {error}"))?;
-    if !link.up {
-        Place::Host
-            .set(host, &["up"])
-            .map_err(|error| format!("can not set host nic {host} up: {error}"))?;
-    }
     Place::Host
-        .set(host, &["txqueuelen", "1000"])
-        .map_err(|error| format!("can not set host nic {host} qlen: {error}"))
+        .set(host, &["up", "txqueuelen", "1000"])
+        .map_err(|error| match error.as_str() {
+            NOT_FOUND => format!("can not find host nic {host}: {error}"),
+            _ => format!("can not set host nic {host} up: {error}"),
+        })
 }
 
 fn wait_localnet(context: &Context, subnet: &str) -> Result<(), String> {
