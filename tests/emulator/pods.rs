@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -100,11 +101,13 @@ pub(crate) fn is_ovn(provider: &str) -> bool {
     )
 }
 
-/// The merge patch of the pod's annotations; racing writers lose nothing that a test looks at: each pod has its key.
+/// The merge patch of the pod's annotations, one at a time as at the API server.
 pub(crate) fn annotate(options: &Options, pod: &str, provider: &str, nic: &str, vf: &str) -> Result<(), Fail> {
+    static PATCHING: Mutex<()> = Mutex::new(());
     let Some(path) = &options.annotations else {
         return Ok(());
     };
+    let _one = PATCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = |error: String| Fail::text(format!("emulator: cannot write {}: {error}", path.display()));
     let mut all: Value = match std::fs::read(path) {
         Ok(text) if !text.is_empty() => serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?,
