@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::faults::Faults;
+
+const USAGE: &str = "usage: kube-ovn-daemon-emulator --socket PATH --pods FILE
+  [--log FILE] [--annotations FILE] [--ready-file PATH] [--answer-at-once] [--vf-plumbing cni] [--fault LIST]
+  [--mtu 1400] [--retry-seconds 20] [--gateway-attempts 3] [--ovn-installed-seconds 30] [--acd-seconds 0]";
+
+pub(crate) struct Options {
+    pub(crate) socket: PathBuf,
+    pub(crate) pods: PathBuf,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) annotations: Option<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) answer_at_once: bool,
+    pub(crate) attach_only: bool,
+    pub(crate) faults: Faults,
+    pub(crate) mtu: u32,
+    pub(crate) retries: u32,
+    pub(crate) gateway_attempts: u32,
+    pub(crate) ovn_installed: Duration,
+    pub(crate) conflict_detection: Duration,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            socket: PathBuf::new(),
+            pods: PathBuf::new(),
+            log: None,
+            annotations: None,
+            ready_file: None,
+            answer_at_once: false,
+            attach_only: false,
+            faults: Faults::default(),
+            mtu: 1400,
+            retries: 20,
+            gateway_attempts: 3,
+            ovn_installed: Duration::from_secs(30),
+            conflict_detection: Duration::ZERO,
+        };
+        let mut rest = arguments.iter();
+        while let Some(option) = rest.next() {
+            if option == "--answer-at-once" {
+                options.answer_at_once = true;
+                continue;
+            }
+            let value = rest.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"))?;
+            match option.as_str() {
+                "--socket" => options.socket = value.into(),
+                "--pods" => options.pods = value.into(),
+                "--log" => options.log = Some(value.into()),
+                "--annotations" => options.annotations = Some(value.into()),
+                "--ready-file" => options.ready_file = Some(value.into()),
+                "--vf-plumbing" if value == "cni" => options.attach_only = true,
+                "--fault" => options.faults = Faults::parse(value)?,
+                "--mtu" => options.mtu = number(option, value)?,
+                "--retry-seconds" => options.retries = number(option, value)?,
+                "--gateway-attempts" => options.gateway_attempts = number(option, value)?,
+                "--ovn-installed-seconds" => {
+                    options.ovn_installed = Duration::from_secs(number(option, value)?.into());
+                }
+                "--acd-seconds" => options.conflict_detection = Duration::from_secs(number(option, value)?.into()),
+                _ => return Err(format!("unknown option {option} {value}\n{USAGE}")),
+            }
+        }
+        if options.socket.as_os_str().is_empty() || options.pods.as_os_str().is_empty() {
+            return Err(format!("--socket and --pods are needed\n{USAGE}"));
+        }
+        Ok(options)
+    }
+}
+
+fn number(option: &str, value: &str) -> Result<u32, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{option} must be a number of 0 or more, not {value:?}\n{USAGE}"))
+}
