@@ -29,7 +29,13 @@ pub struct Sysfs {
 }
 
 impl Sysfs {
-    /// The sysfs that is mounted at `root`, as a rule `/sys`.
+    /// This machine's sysfs.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self::new("/sys")
+    }
+
+    /// The sysfs that is mounted at `root`.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {

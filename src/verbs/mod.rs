@@ -65,7 +65,7 @@ impl Clock {
 fn this_host() -> Result<World<Netlink>, attach::Error> {
     Ok(World {
         host: Netlink::own()?,
-        sysfs: Sysfs::new("/sys"),
+        sysfs: Sysfs::of_this_machine(),
         store: Store::open(Path::new(state::DIRECTORY))?,
         patience: Patience::default(),
     })
