@@ -1,7 +1,7 @@
 //! `kube-ovn`, a CNI plugin for pods whose traffic Open vSwitch offloads to an SR-IOV NIC.
 //!
-//! The map, from the bottom up. A module uses only what stands above it here, and the five in the middle do not know
-//! each other, but for [`state`], which keeps a namespace's identity from [`net`]:
+//! The map, from the bottom up. A module uses only what stands above it here, and the five from [`cni`] to [`state`] do
+//! not know each other (`tests/layers.rs` holds them to it):
 //!
 //! * [`types`]: validated values (PCI address, interface name, MAC …), no I/O.
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.

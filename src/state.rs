@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::NetnsId;
-use crate::types::{ContainerId, IfName, Mac, PciAddress};
+use crate::types::{ContainerId, IfName, Mac, NetnsId, PciAddress};
 
 /// Where the state is, on every host.
 pub const DIRECTORY: &str = "/run/kube-ovn-offload";
@@ -317,7 +316,7 @@ impl Store {
     pub fn write(&self, record: &Record) -> Result<(), Error> {
         // the way to the record comes first: a record that DEL does not find would block the VF
         let attachment = self.attachment_path(&record.container, &record.ifname)?;
-        if record.stage == Stage::Preparing {
+        if !attachment.exists() {
             replace(&attachment, record.device.as_str().as_bytes())?;
         }
         let path = self.record_path(&record.device);

@@ -194,6 +194,22 @@ impl From<Mac> for String {
     }
 }
 
+/// What tells one namespace from another while it lives: device and inode of its file in nsfs. Two paths with the
+/// same pair mean the same namespace. The kernel may give an inode to a new namespace once the old one is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// `st_dev` of nsfs.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net:[{}]", self.inode)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

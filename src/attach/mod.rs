@@ -12,6 +12,7 @@
 //! A failed ADD, DEL and the repair of what a killed call left are one function, [`undo`]. It goes by what it
 //! finds, not by what should have been done, so it can be repeated and can start from any point.
 
+mod adopt;
 mod error;
 mod locate;
 mod plumb;
@@ -28,6 +29,7 @@ use crate::device::Sysfs;
 use crate::net::Stack;
 use crate::state::{Record, Store};
 
+pub use adopt::adopt;
 pub use error::{Error, Kind};
 pub use plumb::plumb;
 pub use prepare::prepare;

@@ -195,7 +195,7 @@ async fn fresh<S: Stack>(world: &World<S>, netdev: &Netdev) -> Result<Link, Erro
     }
 }
 
-fn before(link: &Link) -> Before {
+pub(super) fn before(link: &Link) -> Before {
     Before {
         ifindex: link.index,
         name: link.name.clone(),
@@ -207,7 +207,7 @@ fn before(link: &Link) -> Before {
 
 /// A name that no netdev and no other attempt has, so that an ADD which the daemon finishes after we gave up does not
 /// find the VF and rolls itself back. The hasher's keys are random (std), 48 bits of them are shown.
-fn attempt_name() -> Result<IfName, Error> {
+pub(super) fn attempt_name() -> Result<IfName, Error> {
     let random = RandomState::new().build_hasher().finish();
     format!("vf{:012x}", random & 0xffff_ffff_ffff)
         .parse()

@@ -1,37 +1,19 @@
 //! Network namespaces: which one a path means, and doing something inside one.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::Error;
+use crate::types::NetnsId;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
-use serde::{Deserialize, Serialize};
-
-use super::Error;
 
 /// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
-
-/// What tells one namespace from another while it lives: device and inode of its file in nsfs. Two paths with the
-/// same pair mean the same namespace. The kernel may give an inode to a new namespace once the old one is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetnsId {
-    /// `st_dev` of nsfs.
-    pub device: u64,
-    /// `st_ino`.
-    pub inode: u64,
-}
-
-impl fmt::Display for NetnsId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "net:[{}]", self.inode)
-    }
-}
 
 /// An open network namespace; it can't vanish while this is held.
 #[derive(Debug)]

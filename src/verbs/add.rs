@@ -1,12 +1,12 @@
 use std::path::Path;
 
-use super::request::{check_names, request};
+use super::request::{check_names, claim_of, request};
 use super::{Clock, failed, failure, outcome, this_host};
-use crate::attach::{self, Claim, Taken, World};
+use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode, render};
 use crate::daemon::{self, Client, Reply, Request};
 use crate::net::{self, Netns, Stack};
-use crate::state::{Pod, Stage};
+use crate::state::Stage;
 use crate::types::PciAddress;
 
 /// ADD: gives back what to print.
@@ -31,7 +31,7 @@ pub async fn add(call: &Call, clock: Clock) -> Result<Vec<u8>, Failure> {
                 )
             })?;
             let world = this_host().map_err(|e| failure(&e))?;
-            add_vf(&world, call, &device, netns, clock).await
+            add_vf(&world, call, &device, clock).await
         }
         None => add_without_device(call, netns, clock).await,
     }
@@ -63,23 +63,10 @@ async fn add_vf<S: Stack>(
     world: &World<S>,
     call: &Call,
     device: &PciAddress,
-    netns: &Path,
     clock: Clock,
 ) -> Result<Vec<u8>, Failure> {
-    let claim = Claim {
-        network: call.conf.name.clone(),
-        container: call.container.clone(),
-        ifname: call.ifname.clone(),
-        pod: Pod {
-            namespace: call.pod.namespace.clone(),
-            name: call.pod.name.clone(),
-            uid: call.pod.uid.clone(),
-        },
-        socket: call.conf.socket()?.to_owned(),
-        provider: call.conf.provider.clone(),
-        netns: netns.to_owned(),
-        device: device.clone(),
-    };
+    call.conf.socket()?;
+    let claim = claim_of(call, device);
     let mut taken = attach::take(world, &claim, clock.add_lock()).await.map_err(failed)?;
     match steps(world, call, &mut taken, clock).await {
         Ok(result) => Ok(result),

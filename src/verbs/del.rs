@@ -1,49 +1,69 @@
 use std::path::Path;
 
-use super::request::{check_names, request};
+use super::request::{check_names, claim_of, request};
 use super::{Clock, failed, this_host};
 use crate::attach::{self, NO_NETNS, World};
 use crate::cni::{Call, Failure, Mode};
 use crate::daemon::{Client, Request};
 use crate::net::Stack;
 use crate::state::{self, Store};
+use crate::types::PciAddress;
 
 /// DEL: nothing is printed.
 pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
-    if call.conf.mode == Mode::Interface && holds_a_vf(call)? {
-        let world = this_host().map_err(failed)?;
-        if del_vf(&world, call, clock).await? {
-            return Ok(());
+    if call.conf.mode == Mode::Interface {
+        // most pods of most nodes have no VF: nothing is opened or made for them
+        let device = match recorded_device(call)? {
+            Some(device) => Some(device),
+            None => named_device(call),
+        };
+        if let Some(device) = device {
+            let world = this_host().map_err(failed)?;
+            if del_vf(&world, call, &device, clock).await? {
+                return Ok(());
+            }
         }
     }
     del_without_record(call, clock).await
 }
 
-/// Asked without making the state directory: most pods of most nodes have no VF.
-fn holds_a_vf(call: &Call) -> Result<bool, Failure> {
+/// The VF that the attachment's record is about.
+fn recorded_device(call: &Call) -> Result<Option<PciAddress>, Failure> {
     let directory = Path::new(state::DIRECTORY);
     if !directory.exists() {
-        return Ok(false);
+        return Ok(None);
     }
     let store = Store::open(directory).map_err(failed)?;
-    Ok(store.find(&call.container, &call.ifname).map_err(failed)?.is_some())
+    store.find(&call.container, &call.ifname).map_err(failed)
+}
+
+/// The VF that stdin names, if it is one word and a PCI address; the record is trusted before it.
+fn named_device(call: &Call) -> Option<PciAddress> {
+    call.conf.device_id().ok().flatten()?.parse().ok()
 }
 
 /// Gives the VF of this attachment back, by what its record says and not by what stdin says. `false`: there is no
-/// record of it (any more).
-async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result<bool, Failure> {
-    let Some(device) = world.store.find(&call.container, &call.ifname).map_err(failed)? else {
-        return Ok(false);
+/// record of it (any more), and the VF is not in the pod.
+async fn del_vf<S: Stack>(world: &World<S>, call: &Call, device: &PciAddress, clock: Clock) -> Result<bool, Failure> {
+    if world.store.read(device).map_err(failed)?.is_none() && world.sysfs.vf(device).is_err() {
+        return Ok(false); // stdin may name anything, and each lock leaves a file
+    }
+    let lock = world.store.lock(device, clock.del_lock()).await.map_err(failed)?;
+    let record = match world.store.read(device).map_err(failed)? {
+        Some(record) if record.is_of(&call.container, &call.ifname) => Some(record),
+        Some(_) => None,
+        None => attach::adopt(world, &claim_of(call, device), &lock)
+            .await
+            .map_err(failed)?,
     };
-    let lock = world.store.lock(&device, clock.del_lock()).await.map_err(failed)?;
-    match world.store.read(&device).map_err(failed)? {
-        Some(record) if record.is_of(&call.container, &call.ifname) => {
+    match record {
+        Some(record) => {
             attach::undo(world, &record, &lock, call.netns.as_deref())
                 .await
                 .map_err(failed)?;
             Ok(true)
         }
-        _ => {
+        None => {
             world.store.forget(&call.container, &call.ifname).map_err(failed)?;
             Ok(false)
         }

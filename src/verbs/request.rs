@@ -1,5 +1,8 @@
+use crate::attach::Claim;
 use crate::cni::{Call, Code, Failure, Mode};
 use crate::daemon::{Request, RequestRoute};
+use crate::state::Pod;
+use crate::types::PciAddress;
 
 /// What the daemon is asked for a call, as stock asks it.
 pub(super) fn request(call: &Call) -> Request {
@@ -34,6 +37,24 @@ pub(super) fn request(call: &Call) -> Request {
         vhost_user_socket_name: conf.vhost_user_socket_name.clone(),
         vhost_user_socket_consumption: conf.vhost_user_socket_consumption.clone(),
         ..Request::default()
+    }
+}
+
+/// Who wants, or has, which VF, as the call says it.
+pub(super) fn claim_of(call: &Call, device: &PciAddress) -> Claim {
+    Claim {
+        network: call.conf.name.clone(),
+        container: call.container.clone(),
+        ifname: call.ifname.clone(),
+        pod: Pod {
+            namespace: call.pod.namespace.clone(),
+            name: call.pod.name.clone(),
+            uid: call.pod.uid.clone(),
+        },
+        socket: call.conf.server_socket.clone().unwrap_or_default(),
+        provider: call.conf.provider.clone(),
+        netns: call.netns.clone().unwrap_or_default(),
+        device: device.clone(),
     }
 }
 

@@ -1,0 +1,71 @@
+use super::take::{attempt_name, before};
+use super::{Claim, Error, World};
+use crate::net::{Netns, Stack};
+use crate::state::{Before, Lock, Record, Stage};
+use crate::types::Mac;
+
+/// A record for an attachment that the stock plugin made before this one took its place: DEL has none, but the VF is in
+/// the pod, beyond doubt (its parent device says so), and would come home only when the kernel ends the namespace,
+/// under the pod's name. `None`: that is not so, and there is nothing to give back.
+///
+/// What was before is not known but for the name, which the daemon left as alias; stock's DEL zeroes the MAC that the PF
+/// administers (`ovs_linux.go:433` at 1533681d7), and so does this.
+pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> Result<Option<Record>, Error> {
+    if Netns::open(&claim.netns).is_err() || world.store.read(&claim.device)?.is_some() {
+        return Ok(None);
+    }
+    let pod = world.host.open(&claim.netns)?;
+    let Some(link) = pod.link_named(&claim.ifname).await? else {
+        return Ok(None);
+    };
+    if pod.id() == world.host.id() || link.belongs_to(&claim.device) != Some(true) {
+        return Ok(None);
+    }
+    let Ok(vf) = world.sysfs.vf(&claim.device) else {
+        return Ok(None);
+    };
+    let resolved = world
+        .sysfs
+        .uplink(&vf.pf)
+        .and_then(|uplink| world.sysfs.representor(&vf, &uplink));
+    let Ok(representor) = resolved else {
+        return Ok(None);
+    };
+    let Some(representor) = world.host.link(representor.netdev.ifindex).await? else {
+        return Ok(None);
+    };
+    let attempt = attempt_name()?;
+    let mut name = link.alias.parse().unwrap_or_else(|_| attempt.clone());
+    if world.host.link_named(&name).await?.is_some() {
+        name = attempt.clone();
+    }
+    log::warn!(
+        "VF {} was attached by another program; bringing it home as {name}",
+        claim.device
+    );
+    let record = Record {
+        format: Record::format(),
+        stage: Stage::Attached,
+        network: claim.network.clone(),
+        container: claim.container.clone(),
+        ifname: claim.ifname.clone(),
+        pod: claim.pod.clone(),
+        socket: claim.socket.clone(),
+        provider: claim.provider.clone(),
+        netns: claim.netns.clone(),
+        netns_id: pod.id(),
+        device: vf.address,
+        pf: vf.pf,
+        vf_index: vf.index,
+        vf: Before {
+            name,
+            alias: String::new(),
+            ..before(&link)
+        },
+        representor: before(&representor),
+        admin_mac: Some(Mac([0; 6])),
+        attempt,
+    };
+    world.store.write(&record)?;
+    Ok(Some(record))
+}
