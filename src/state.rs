@@ -102,6 +102,8 @@ pub struct Before {
     pub mtu: u32,
     /// Its alias.
     pub alias: String,
+    /// Whether it was up.
+    pub up: bool,
 }
 
 /// The pod, for messages and for requests to the daemon.
@@ -400,6 +402,7 @@ pub(crate) mod tests {
             mac: Some(Mac([2, 0, 0, 0, 0, 1])),
             mtu: 1500,
             alias: String::new(),
+            up: true,
         };
         Record {
             format: FORMAT,

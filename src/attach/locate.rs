@@ -1,18 +1,16 @@
 //! Where a VF's netdev is now: by PCI address, never by name alone.
 
-use std::path::Path;
-
-use super::{Error, World, pod_of};
+use super::{Error, World};
 use crate::net::{Link, Stack};
 use crate::state::Record;
 use crate::{device, net};
 
 /// Where the netdev of a VF is.
-pub(super) enum Place<S> {
+pub(super) enum Place<'a, S> {
     /// In the host's namespace.
     Host(Link),
     /// In the pod's.
-    Pod(S, Link),
+    Pod(&'a S, Link),
     /// In neither: in another namespace, or on its way home.
     Elsewhere,
     /// The function is there, but has no driver, or one without a netdev.
@@ -21,13 +19,12 @@ pub(super) enum Place<S> {
     Gone,
 }
 
-/// Looks for the VF of a record: in the host, then in the namespace that the record means, at the record's path or at
-/// `hint`, the path that DEL was given.
-pub(super) async fn locate<S: Stack>(
+/// Looks for the VF of a record: in the host, then in the namespaces that may be the pod's.
+pub(super) async fn locate<'a, S: Stack>(
     world: &World<S>,
     record: &Record,
-    hint: Option<&Path>,
-) -> Result<Place<S>, Error> {
+    pods: &'a [S],
+) -> Result<Place<'a, S>, Error> {
     let netdevs = match world.sysfs.netdevs(&record.device) {
         Err(device::Error::NoSuchDevice { .. }) => return Ok(Place::Gone),
         other => other?,
@@ -37,10 +34,8 @@ pub(super) async fn locate<S: Stack>(
             return Ok(Place::Host(link));
         }
     }
-    for path in [Some(record.netns.as_path()), hint].into_iter().flatten() {
-        if let Some(pod) = pod_of(world, record, path)
-            && let Some(link) = in_pod(&pod, record).await?
-        {
+    for pod in pods.iter().filter(|pod| pod.id() == record.netns_id) {
+        if let Some(link) = in_pod(pod, record).await? {
             return Ok(Place::Pod(pod, link));
         }
     }

@@ -104,7 +104,12 @@ fn is_live(record: &Record) -> bool {
     crate::net::identify(&record.netns) == Some(record.netns_id)
 }
 
-/// A namespace that a record or a caller names, if it is the one that the record means.
-fn pod_of<S: Stack>(world: &World<S>, record: &Record, path: &Path) -> Option<S> {
-    world.host.open(path).ok().filter(|pod| pod.id() == record.netns_id)
+/// The namespace of a record, if it is still at the record's path or at `hint`, the path that DEL was given.
+pub fn pods_of<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Vec<S> {
+    let paths = [Some(record.netns.as_path()), hint];
+    let open = paths
+        .into_iter()
+        .flatten()
+        .filter_map(|path| world.host.open(path).ok());
+    open.filter(|pod| pod.id() == record.netns_id).collect()
 }

@@ -23,20 +23,9 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
     let Some(link) = world.host.link(record.representor.ifindex).await? else {
         return Err(net::Error::gone(record.representor.ifindex).into());
     };
-    let Some(master) = link.master else {
+    // [`super::take`] has refused a port with any other name
+    let Some((container, ifname)) = link.master.and_then(|_| port_owner(&link.name)) else {
         return Ok(());
-    };
-    let Some((container, ifname)) = port_owner(&link.name) else {
-        let master = world
-            .host
-            .link(master)
-            .await?
-            .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
-        return Err(Error::ForeignPort {
-            name: link.name,
-            device: record.device.clone(),
-            master,
-        });
     };
     log::warn!(
         "representor {} of VF {} is still the port of a sandbox that is gone: removing it",
@@ -64,7 +53,7 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
 /// The container ID (padded to what the daemon needs) and interface name that make the daemon compute this port name:
 /// `<first 12>_h` for eth0, otherwise `<first 12 - length>_<interface>_h` (generateNicName, ovs_linux.go:450-460 at
 /// 1533681d7).
-fn port_owner(port: &IfName) -> Option<(String, String)> {
+pub(super) fn port_owner(port: &IfName) -> Option<(String, String)> {
     let stem = port.as_str().strip_suffix("_h")?;
     let is_id = |text: &str| {
         text.bytes()

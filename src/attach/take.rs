@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::locate::makes_netdevs;
-use super::{Error, World, is_live, undo};
+use super::prepare::port_owner;
+use super::{Error, World, is_live, pods_of, undo};
 use crate::device::{self, Netdev, Representor, Uplink, Vf};
 use crate::net::{EswitchMode, Link, Stack};
 use crate::state::{Before, Lock, Pod, Record, Stage};
@@ -53,7 +54,7 @@ impl<S> Taken<S> {
 impl<S: Stack> Taken<S> {
     /// Gives the VF back from whatever point was reached; see [`undo`].
     pub async fn give_back(self, world: &World<S>) -> Result<(), Error> {
-        undo(world, &self.record, &self.lock, None).await
+        undo(world, &self.record, &self.lock, vec![self.pod]).await
     }
 }
 
@@ -91,6 +92,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
     let netdev = the_netdev(world, &vf).await?;
     let vf_link = fresh(world, &netdev).await?;
     let representor_link = fresh(world, &representor.netdev).await?;
+    refuse_foreign_port(world, &vf, &representor_link).await?;
     let record = Record {
         format: Record::format(),
         stage: Stage::Preparing,
@@ -140,7 +142,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         claim.device,
         record.holder()
     );
-    undo(world, &record, lock, None).await
+    undo(world, &record, lock, pods_of(world, &record, None)).await
 }
 
 /// The VF's representor; when there is none, the eswitch mode is the first suspect, and devlink knows it.
@@ -188,6 +190,23 @@ async fn the_netdev<S: Stack>(world: &World<S>, vf: &Vf) -> Result<Netdev, Error
     }
 }
 
+/// A representor that is in a bridge under a name that the daemon does not give was put there by somebody else.
+async fn refuse_foreign_port<S: Stack>(world: &World<S>, vf: &Vf, representor: &Link) -> Result<(), Error> {
+    let Some(master) = representor.master.filter(|_| port_owner(&representor.name).is_none()) else {
+        return Ok(());
+    };
+    let master = world
+        .host
+        .link(master)
+        .await?
+        .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
+    Err(Error::ForeignPort {
+        name: representor.name.clone(),
+        device: vf.address.clone(),
+        master,
+    })
+}
+
 async fn fresh<S: Stack>(world: &World<S>, netdev: &Netdev) -> Result<Link, Error> {
     match world.host.link(netdev.ifindex).await? {
         Some(link) => Ok(link),
@@ -202,6 +221,7 @@ pub(super) fn before(link: &Link) -> Before {
         mac: link.mac,
         mtu: link.mtu,
         alias: link.alias.clone(),
+        up: link.up,
     }
 }
 

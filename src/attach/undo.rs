@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -8,7 +7,7 @@ use super::{Error, World, port_removal};
 use crate::daemon::Client;
 use crate::net::{self, Link, LinkChange, Stack};
 use crate::state::{Before, Lock, Record, Stage};
-use crate::types::PciAddress;
+use crate::types::{IfName, PciAddress};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -19,41 +18,36 @@ const POLL: Duration = Duration::from_millis(20);
 /// representor goes down, so that nothing of the pod is forwarded any more; then the port goes. What another pod's
 /// ADD could trip over (MAC, MTU, names) is restored once nothing of OVS holds the representor. The record goes last.
 ///
-/// On an error the record stays and says what to go on with. `_lock` is the proof that nobody else works on the VF.
-pub async fn undo<S: Stack>(
-    world: &World<S>,
-    record: &Record,
-    _lock: &Lock,
-    netns_hint: Option<&Path>,
-) -> Result<(), Error> {
+/// On an error the record stays and says what to go on with. `_lock` is the proof that nobody else works on the VF;
+/// `pods` are the namespaces where the VF may be, held open so that they can't go meanwhile.
+pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pods: Vec<S>) -> Result<(), Error> {
     let mut problems = Vec::new();
     // every step is taken even when an earlier one failed: what can be given back is
-    let vf = note(&mut problems, bring_home(world, record, netns_hint).await).flatten();
-    let representor = note(&mut problems, representor(world, record).await).flatten();
-    if let Some(link) = &representor
-        && link.up
-    {
-        let down = LinkChange {
-            up: Some(false),
-            ..LinkChange::default()
-        };
-        note(&mut problems, unless_gone(world.host.change(link.index, &down).await));
+    let vf = note(&mut problems, bring_home(world, record, pods).await).flatten();
+    if record.stage >= Stage::Asked {
+        let representor = note(&mut problems, representor(world, record).await).flatten();
+        if let Some(link) = representor.as_ref().filter(|link| link.up) {
+            note(&mut problems, unless_gone(world.host.change(link.index, &DOWN).await));
+        }
+        let port = note(&mut problems, remove_port(world, record, representor.as_ref()).await);
+        note(&mut problems, restore_admin_mac(world, record).await);
+        // a representor that OVS still holds keeps the name by which OVSDB knows it
+        if let (Some(link), Some(())) = (&representor, port)
+            && link.index == record.representor.ifindex
+        {
+            note(&mut problems, restore(world, link, &record.representor).await);
+            note(
+                &mut problems,
+                restore_name(world, link.index, &record.representor.name, None).await,
+            );
+        }
     }
-    let port = note(&mut problems, remove_port(world, record, representor.as_ref()).await);
-    note(&mut problems, restore_admin_mac(world, record).await);
     if let Some(link) = &vf {
         note(&mut problems, restore(world, link, &record.vf).await);
-        note(&mut problems, restore_name(world, link.index, &record.vf).await);
-    }
-    // a representor that OVS still holds keeps the name by which OVSDB knows it
-    if let (Some(link), Some(())) = (&representor, port)
-        && link.index == record.representor.ifindex
-    {
-        note(&mut problems, restore(world, link, &record.representor).await);
-        note(
-            &mut problems,
-            restore_name(world, link.index, &record.representor).await,
-        );
+        // the daemon has never heard of this attempt, so the VF may be as it was in every way
+        if record.stage == Stage::Preparing && record.vf.up {
+            note(&mut problems, unless_gone(world.host.change(link.index, &UP).await));
+        }
     }
     if problems.is_empty() {
         return Ok(world.store.remove(record)?);
@@ -63,6 +57,15 @@ pub async fn undo<S: Stack>(
         problems,
     })
 }
+
+const DOWN: LinkChange = LinkChange {
+    name: None,
+    mac: None,
+    mtu: None,
+    up: Some(false),
+    alias: None,
+};
+const UP: LinkChange = LinkChange { up: Some(true), ..DOWN };
 
 /// Keeps the error of a step in words, and goes on.
 fn note<T, E: std::fmt::Display>(problems: &mut Vec<String>, result: Result<T, E>) -> Option<T> {
@@ -77,20 +80,16 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 }
 
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
-async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Result<Option<Link>, Error> {
+async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S>) -> Result<Option<Link>, Error> {
     let start = Instant::now();
     loop {
-        match locate(world, record, hint).await? {
+        match locate(world, record, &pods).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
             Place::Host(link) => {
-                if link.up {
-                    let down = LinkChange {
-                        up: Some(false),
-                        ..LinkChange::default()
-                    };
-                    unless_gone(world.host.change(link.index, &down).await)?;
+                if link.up && (link.name != record.vf.name || record.stage >= Stage::Asked) {
+                    unless_gone(world.host.change(link.index, &DOWN).await)?;
                 }
-                return match restore_name(world, link.index, &record.vf).await {
+                return match restore_name(world, link.index, &record.vf.name, Some(&record.attempt)).await {
                     Err(e) if e.is_gone() => Ok(None),
                     Err(e) => Err(e.into()),
                     Ok(()) => Ok(Some(link)),
@@ -104,6 +103,8 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&P
                 Err(e) => return Err(e.into()),
             },
             Place::Elsewhere => {
+                // it comes home when its namespace ends, which we must not prevent
+                pods.clear();
                 if start.elapsed() > world.patience.vf_return {
                     let vf = world.sysfs.vf(&record.device)?;
                     return Err(Error::Elsewhere {
@@ -143,9 +144,6 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
 
 /// Has the daemon remove the port, and sees that it did.
 async fn remove_port<S: Stack>(world: &World<S>, record: &Record, representor: Option<&Link>) -> Result<(), Error> {
-    if record.stage < Stage::Asked {
-        return Ok(());
-    }
     let deadline = Instant::now() + world.patience.daemon_del;
     Client::new(&record.socket).del(&port_removal(record), deadline).await?;
     match representor {
@@ -181,7 +179,7 @@ pub(super) async fn wait_for_port_gone<S: Stack>(
 
 /// The daemon set the VF's MAC through the PF.
 async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Record) -> Result<(), Error> {
-    let Some(before) = record.admin_mac.filter(|_| record.stage >= Stage::Asked) else {
+    let Some(before) = record.admin_mac else {
         return Ok(());
     };
     let Ok(uplink) = world.sysfs.vf(&record.device).and_then(|vf| world.sysfs.uplink(&vf.pf)) else {
@@ -231,16 +229,21 @@ fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
     }
 }
 
-/// Gives a link its old name. When another has taken that name, the link keeps the one it has, unless that is a
-/// pod's; the VF is known by its PCI address, so this keeps nobody from using it.
-async fn restore_name<S: Stack>(world: &World<S>, index: u32, before: &Before) -> Result<(), net::Error> {
-    match net::rename(&world.host, index, &before.name).await {
+/// Gives a link its old name. When another link has taken that, it gets the `spare` one, if there is any, so that no
+/// pod's name stays on the host; the device is known by its PCI address, so this keeps nobody from using it.
+async fn restore_name<S: Stack>(
+    world: &World<S>,
+    index: u32,
+    name: &IfName,
+    spare: Option<&IfName>,
+) -> Result<(), net::Error> {
+    match net::rename(&world.host, index, name).await {
         Err(e) if e.errno() == Some(Errno::EEXIST) => {
-            log::warn!(
-                "link with index {index} can't have its name {} back: another link has it now",
-                before.name
-            );
-            Ok(())
+            log::warn!("link with index {index} can't have its name {name} back: another link has it now");
+            match spare {
+                Some(spare) => unless_gone(net::rename(&world.host, index, spare).await),
+                None => Ok(()),
+            }
         }
         other => unless_gone(other),
     }

@@ -58,9 +58,8 @@ async fn del_vf<S: Stack>(world: &World<S>, call: &Call, device: &PciAddress, cl
     };
     match record {
         Some(record) => {
-            attach::undo(world, &record, &lock, call.netns.as_deref())
-                .await
-                .map_err(failed)?;
+            let pods = attach::pods_of(world, &record, call.netns.as_deref());
+            attach::undo(world, &record, &lock, pods).await.map_err(failed)?;
             Ok(true)
         }
         None => {
