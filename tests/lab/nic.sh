@@ -3,6 +3,7 @@
 #   nic_uplink PF               the PF's own netdev
 #   nic_vf PF INDEX             PCI address of a VF
 #   nic_representor PF INDEX    netdev of a VF's representor
+#   nic_representors PF         all of them, a line "INDEX NETDEV" for each
 #   nic_switchdev PF VFS        switches a PF to switchdev mode with this many VFs
 # shellcheck shell=bash
 pci=/sys/bus/pci/devices
@@ -16,17 +17,17 @@ nic_pfs() {
     return 0
 }
 
-nic_port_name() {
-    cat "/sys/class/net/$1/phys_port_name" 2> /dev/null
+# nic_read VARIABLE FILE: an attribute, empty when it cannot be read. Only builtins here and below: under emulation a process
+# costs tens of milliseconds, and these loops go over every netdev.
+nic_read() {
+    { IFS= read -r "$1" < "$2"; } 2> /dev/null || printf -v "$1" ''
 }
 
 nic_uplink() {
-    local netdev
+    local netdev port
     for netdev in "$pci/$1"/net/*; do
-        case $(nic_port_name "${netdev##*/}") in
-            *vf*) ;;
-            *) echo "${netdev##*/}" ;;
-        esac
+        nic_read port "$netdev/phys_port_name"
+        [[ $port == *vf* ]] || echo "${netdev##*/}"
     done
 }
 
@@ -34,17 +35,25 @@ nic_vf() {
     basename "$(readlink "$pci/$1/virtfn$2")"
 }
 
-# by switch id and port name: the representor need not be a child of the PF (rep_parent=0), and is renamed by whoever uses it
-nic_representor() {
-    local netdev uplink port switch
-    uplink=$(nic_uplink "$1")
-    port=$(nic_port_name "$uplink")
-    switch=$(cat "/sys/class/net/$uplink/phys_switch_id")
+# by switch id and port name: a representor need not be a child of the PF (rep_parent=0), and is renamed by whoever uses it
+nic_representors() {
+    local netdev uplink uplink_port uplink_switch port switch
+    uplink=/sys/class/net/$(nic_uplink "$1")
+    nic_read uplink_port "$uplink/phys_port_name"
+    nic_read uplink_switch "$uplink/phys_switch_id"
     for netdev in /sys/class/net/*; do
-        if [ "$(nic_port_name "${netdev##*/}")" = "pf${port#p}vf$2" ] && [ "$(cat "$netdev/phys_switch_id")" = "$switch" ]; then
-            echo "${netdev##*/}"
-        fi
+        nic_read port "$netdev/phys_port_name"
+        [[ $port == pf${uplink_port#p}vf* ]] || continue
+        nic_read switch "$netdev/phys_switch_id"
+        [ "$switch" != "$uplink_switch" ] || echo "${port##*vf} ${netdev##*/}"
     done
+}
+
+nic_representor() {
+    local index netdev
+    while read -r index netdev; do
+        [ "$index" != "$2" ] || echo "$netdev"
+    done < <(nic_representors "$1")
 }
 
 nic_switchdev() {
