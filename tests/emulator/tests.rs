@@ -5,66 +5,19 @@
     reason = "test code: a failed step is a failed test"
 )]
 
+#[path = "../support/daemon.rs"]
+mod daemon;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon::Daemon;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const ID: &str = "0123456789abcdef";
 
-struct Daemon {
-    process: Child,
-    directory: TempDir,
-}
-
 impl Daemon {
-    fn start(pods: &Value, options: &[&str]) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let program: PathBuf = test.parent().unwrap().join("../examples/kube-ovn-daemon-emulator");
-        assert!(
-            program.exists(),
-            "{} is missing: run `cargo build --examples` first",
-            program.display()
-        );
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("pods"), pods.to_string()).unwrap();
-        // a stale socket of a daemon that was killed
-        drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
-        let process = Command::new(program)
-            .arg("--socket")
-            .arg(path("socket"))
-            .arg("--pods")
-            .arg(path("pods"))
-            .arg("--log")
-            .arg(path("log"))
-            .arg("--ready-file")
-            .arg(path("ready"))
-            .args(options)
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let daemon = Self { process, directory };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !daemon.path("ready").exists() {
-            assert!(Instant::now() < deadline, "the emulator does not get ready");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        daemon
-    }
-
-    fn at_once(pods: &Value) -> Self {
-        Self::start(pods, &["--answer-at-once", "--retry-seconds", "0"])
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     /// All that comes back for these bytes until the daemon closes.
     fn raw(&self, bytes: &str) -> String {
         let mut stream = UnixStream::connect(self.path("socket")).unwrap();
@@ -92,18 +45,6 @@ impl Daemon {
 
     fn add(&self, request: &Value) -> (u16, Value) {
         parse(&self.post("add", &request.to_string()))
-    }
-
-    fn log(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path("log")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

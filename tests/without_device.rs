@@ -1,0 +1,277 @@
+//! Pods without a device: the plugin asks the daemon and prints its answer as stock does, byte for byte. The daemon is
+//! the emulator that answers at once; the lab's tests have one that makes real interfaces.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test code: a failed step is a failed test"
+)]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+mod support;
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use daemon::Daemon;
+use serde_json::{Value, json};
+use support::{Answer, Call};
+
+/// A network namespace of our own: that of a sleeping process.
+struct Pod {
+    process: Child,
+}
+
+impl Pod {
+    fn new() -> Self {
+        // `unshare` and `sleep` are of every Debian; root is needed, and said so
+        let process = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
+        let pod = Self { process };
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::read_link(pod.netns()).unwrap() == own {
+            assert!(Instant::now() < deadline, "no network namespace: these tests need root");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        pod
+    }
+
+    fn netns(&self) -> String {
+        format!("/proc/{}/ns/net", self.process.id())
+    }
+
+    fn sysctl(&self, key: &str) -> String {
+        let output = Command::new("nsenter")
+            .args([
+                &format!("--net={}", self.netns()),
+                "cat",
+                &format!("/proc/sys/net/{key}"),
+            ])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn pods() -> Value {
+    let annotations = json!({
+        "ip": "10.16.0.5", "mac": "00:00:00:AA:BB:CC", "cidr": "10.16.0.0/16", "gateway": "10.16.0.1",
+        "default_route": true, "mtu": 1400, "subnet": "ovn-default", "gateway_check": true, "routes": [],
+        "allocated": true, "routed": true
+    });
+    json!({"default/nginx": {"ovn": annotations, "macvlan.default": annotations}})
+}
+
+fn call(verb: &str, daemon: &Daemon, pod: &Pod, keys: &Value) -> Answer {
+    let mut conf = json!({
+        "cniVersion": "1.0.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": daemon.path("socket"),
+    });
+    for (key, value) in keys.as_object().unwrap() {
+        conf[key] = value.clone();
+    }
+    Call::verb(verb)
+        .env("CNI_NETNS", &pod.netns())
+        .stdin(conf.to_string())
+        .run()
+}
+
+/// The body of the last request, as the daemon got it.
+fn last_request(daemon: &Daemon) -> Value {
+    let log = daemon.log();
+    serde_json::from_str(log.last().unwrap()["body"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn the_result_is_stocks_to_the_byte_in_every_version() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let answer = call("ADD", &daemon, &pod, &json!({"cniVersion": version}));
+        assert_eq!(answer.rc, 0, "{answer:?}");
+        let golden = format!(
+            "{}/tests/fixtures/results/stock/seed-{version}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let golden = std::fs::read_to_string(golden).unwrap();
+        assert_eq!(
+            answer.stdout,
+            golden.trim_end().replace("/run/netns/pod1", &pod.netns()),
+            "{version}"
+        );
+        assert!(
+            answer.stderr.contains("warn: no device ID came with network kube-ovn"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn the_request_is_stocks() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let routes = json!([{"dst": "10.1.0.0/16", "gw": "10.16.0.9"}]);
+    assert_eq!(
+        call("ADD", &daemon, &pod, &json!({"routes": routes, "vf_driver": "x"})).rc,
+        0
+    );
+    let add = json!({
+        "cni_type": "kube-ovn", "pod_name": "nginx", "pod_namespace": "default", "container_id": "0123456789abcdef",
+        "net_ns": pod.netns(), "if_name": "eth0", "provider": "ovn", "routes": routes, "dns": {}, "vf_driver": "x",
+        "deviceID": "", "vhost_user_socket_volume_name": "", "vhost_user_socket_name": "",
+        "vhost_user_socket_consumption": ""
+    });
+    assert_eq!(last_request(&daemon), add);
+    let log = daemon.log();
+    let headers: Vec<&str> = log[0]["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| h[0].as_str().unwrap())
+        .collect();
+    assert!(
+        headers.contains(&"host") && !headers.contains(&"accept-encoding"),
+        "{headers:?}"
+    );
+    assert_eq!(log[0]["violations"], json!([]));
+
+    assert_eq!(
+        call("DEL", &daemon, &pod, &json!({"routes": routes, "vf_driver": "x"})).rc,
+        0
+    );
+    let mut del = add.clone();
+    del["routes"] = json!([]);
+    del["vf_driver"] = json!("");
+    assert_eq!(last_request(&daemon), del);
+}
+
+#[test]
+fn a_namespace_gets_ipv6_before_the_daemon_is_asked() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    assert_eq!(call("ADD", &daemon, &pod, &json!({})).rc, 0);
+    for scope in ["all", "default"] {
+        assert_eq!(pod.sysctl(&format!("ipv6/conf/{scope}/disable_ipv6")), "0");
+        assert_eq!(pod.sysctl(&format!("ipv6/conf/{scope}/accept_ra")), "0");
+    }
+}
+
+#[test]
+fn ipam_for_another_plugin() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let conf = json!({
+        "type": "macvlan", "server_socket": "/dev/null/no", "provider": "no", "deviceID": "0000:03:00.2",
+        "device": "eth1",
+        "ipam": {"type": "kube-ovn", "server_socket": daemon.path("socket"), "provider": "macvlan.default"}
+    });
+    let answer = call("ADD", &daemon, &pod, &conf);
+    assert_eq!(answer.rc, 0, "{answer:?}");
+    let request = last_request(&daemon);
+    assert_eq!(
+        (&request["cni_type"], &request["provider"]),
+        (&json!("macvlan"), &json!("macvlan.default"))
+    );
+    assert_eq!(request["deviceID"], "", "the device is the other plugin's");
+    assert_eq!(call("DEL", &daemon, &pod, &conf).rc, 0);
+    assert_eq!(last_request(&daemon)["deviceID"], "");
+}
+
+#[test]
+fn del_never_sends_an_empty_namespace() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let stdin = json!({"name": "kube-ovn", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
+    for call in [
+        Call::verb("DEL").without("CNI_NETNS"),
+        Call::verb("DEL").env("CNI_NETNS", ""),
+    ] {
+        let answer = call.without("CNI_ARGS").stdin(&stdin).run();
+        assert_eq!((answer.rc, answer.stdout.as_str()), (0, ""), "{answer:?}");
+        assert_eq!(last_request(&daemon)["net_ns"], "none");
+    }
+    drop(pod);
+}
+
+#[test]
+fn what_the_daemon_says_no_to() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let msg = call("ADD", &daemon, &pod, &json!({"provider": "unknown.default.ovn"})).failure(11);
+    assert!(msg.starts_with("kube-ovn-daemon answered ADD with "), "{msg}");
+    for (fault, part) in [
+        ("http-500", "kube-ovn-daemon answered ADD with 500: "),
+        ("eof", "gave no reply to ADD: connection closed"),
+        ("garbage", "answered ADD with 200, but the body is no reply of its API"),
+        ("u2o", "answered ADD with 200, but the body is empty"),
+        ("huge", "its body can't be read: length limit exceeded"),
+    ] {
+        let daemon = Daemon::start(&pods(), &["--answer-at-once", "--fault", fault]);
+        let msg = call("ADD", &daemon, &pod, &json!({})).failure(11);
+        assert!(msg.contains(part), "{fault}: {msg}");
+    }
+    let daemon = Daemon::start(&pods(), &["--answer-at-once", "--fault", "del-500"]);
+    let msg = call("DEL", &daemon, &pod, &json!({})).failure(11);
+    assert!(msg.starts_with("kube-ovn-daemon answered DEL with 500: "), "{msg}");
+}
+
+#[test]
+fn namespaces_that_are_no_pods() {
+    let daemon = Daemon::at_once(&pods());
+    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
+    let add = |netns: &str| Call::verb("ADD").env("CNI_NETNS", netns).stdin(&stdin).run();
+    let own = add("/proc/self/ns/net").failure(8);
+    assert_eq!(
+        own,
+        "CNI_NETNS /proc/self/ns/net is the plugin's own network namespace, expected the pod's"
+    );
+    for (netns, part) in [
+        ("/nonexistent", "network namespace /nonexistent does not exist"),
+        (
+            "/etc/hostname",
+            "/etc/hostname is not a network namespace: no namespace file",
+        ),
+        ("/proc", "/proc is not a network namespace"),
+        (
+            "/proc/self/ns/mnt",
+            "/proc/self/ns/mnt is not a network namespace: Invalid argument",
+        ),
+    ] {
+        let msg = add(netns).failure(4);
+        assert!(msg.starts_with("CNI_NETNS: ") && msg.contains(part), "{msg}");
+    }
+    assert!(
+        !daemon.path("log").exists() || daemon.log().is_empty(),
+        "the daemon was asked"
+    );
+}
+
+#[test]
+fn names_of_which_the_daemon_would_die() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
+    for (id, ifname, part) in [
+        (
+            "short",
+            "eth0",
+            "CNI_CONTAINERID short has 5 characters, expected at least 12",
+        ),
+        (
+            "0123456789abcdef",
+            "interface-1234",
+            "CNI_IFNAME interface-1234 has 14 bytes, expected at most 12",
+        ),
+    ] {
+        let with = |verb: &str| {
+            let call = Call::verb(verb).env("CNI_CONTAINERID", id).env("CNI_IFNAME", ifname);
+            call.env("CNI_NETNS", &pod.netns()).stdin(&stdin).run()
+        };
+        let msg = with("ADD").failure(4);
+        assert!(msg.starts_with(part), "{msg}");
+        assert_eq!(with("DEL").rc, 0);
+    }
+    assert!(
+        !daemon.path("log").exists() || daemon.log().is_empty(),
+        "the daemon was asked"
+    );
+}
