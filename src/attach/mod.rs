@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::daemon::Request;
 use crate::device::Sysfs;
-use crate::net::Stack;
+use crate::net::{self, Stack};
 use crate::state::{Record, Store};
 
 pub use error::{Error, Kind};
@@ -97,9 +97,14 @@ pub fn port_removal(record: &Record) -> Request {
 /// Stands for a namespace in requests to the daemon; never a path.
 pub const NO_NETNS: &str = "none";
 
-/// Whether the record's attachment can still be alive: the namespace that it was made for is still there.
-fn is_live(record: &Record) -> bool {
-    crate::net::identify(&record.netns) == Some(record.netns_id)
+/// Whether the record's attachment can still be alive: the namespace that it was made for is still there. When that
+/// can't be found out, it is not dead: a VF must not be taken from a pod because we ran out of file descriptors.
+fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
+    match world.host.open(&record.netns) {
+        Ok(pod) => Ok(pod.id() == record.netns_id),
+        Err(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// A namespace that a record or a caller names, if it is the one that the record means.

@@ -119,7 +119,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
     let Some(record) = world.store.read(&claim.device)? else {
         return Ok(());
     };
-    if is_live(&record) {
+    if is_live(world, &record)? {
         let hint = if record.is_of(&claim.container, &claim.ifname) {
             "it was added already: a repeated ADD needs a DEL first"
         } else if record.container == claim.container {

@@ -22,7 +22,7 @@ pub use devlink::EswitchMode;
 pub use error::Error;
 pub use link::{Address, Link, LinkChange};
 pub use netlink::Netlink;
-pub use netns::{Netns, NetnsId, identify};
+pub use netns::{Netns, NetnsId};
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.
 #[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere
