@@ -110,7 +110,11 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         admin_mac: world.host.vf_mac(uplink.netdev.ifindex, vf.index).await?,
         attempt: attempt_name()?,
     };
-    world.store.write(&record)?;
+    if let Err(error) = world.store.write(&record) {
+        // the way to the record may be there, and leads nowhere
+        world.store.forget(&record.container, &record.ifname)?;
+        return Err(error.into());
+    }
     Ok(Taken { record, pod, lock })
 }
 
