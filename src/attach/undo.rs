@@ -8,7 +8,7 @@ use super::{Error, World, port_removal};
 use crate::daemon::Client;
 use crate::net::{self, Link, LinkChange, Stack};
 use crate::state::{Before, Lock, Record, Stage};
-use crate::types::PciAddress;
+use crate::types::{IfName, PciAddress};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -43,17 +43,15 @@ pub async fn undo<S: Stack>(
     note(&mut problems, restore_admin_mac(world, record).await);
     if let Some(link) = &vf {
         note(&mut problems, restore(world, link, &record.vf).await);
-        note(&mut problems, restore_name(world, link.index, &record.vf).await);
+        note(&mut problems, restore_vf_name(world, link.index, record).await);
     }
     // a representor that OVS still holds keeps the name by which OVSDB knows it
     if let (Some(link), Some(())) = (&representor, port)
         && link.index == record.representor.ifindex
     {
         note(&mut problems, restore(world, link, &record.representor).await);
-        note(
-            &mut problems,
-            restore_name(world, link.index, &record.representor).await,
-        );
+        let name = &record.representor.name;
+        note(&mut problems, restore_name(world, link.index, name).await);
     }
     if problems.is_empty() {
         return Ok(world.store.remove(record)?);
@@ -79,6 +77,7 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
 async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Result<Option<Link>, Error> {
     let start = Instant::now();
+    let mut refused = false;
     loop {
         match locate(world, record, hint).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
@@ -90,19 +89,29 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&P
                     };
                     unless_gone(world.host.change(link.index, &down).await)?;
                 }
-                return match restore_name(world, link.index, &record.vf).await {
-                    Err(e) if e.is_gone() => Ok(None),
-                    Err(e) => Err(e.into()),
-                    Ok(()) => Ok(Some(link)),
-                };
+                restore_vf_name(world, link.index, record).await?;
+                return Ok(Some(link));
             }
-            Place::Pod(pod, link) => match pod.move_to(link.index, &world.host, &record.vf.name).await {
-                // EEXIST: the VF is in the host under the name that it had in the pod; ENODEV: it moved or went by
-                // itself. Look again.
-                Ok(()) => {}
-                Err(e) if e.is_gone() || e.errno() == Some(Errno::EEXIST) => {}
-                Err(e) => return Err(e.into()),
-            },
+            Place::Pod(pod, link) => {
+                let old = &record.vf.name;
+                let name = if refused { &record.attempt } else { old };
+                for alternative in &link.alt_names {
+                    // udev gave the old name to the renamed VF; the kernel would give it the same name once more
+                    if refused || alternative == old.as_str() {
+                        unless_gone(pod.drop_alt_name(link.index, alternative).await)?;
+                    }
+                }
+                match pod.move_to(link.index, &world.host, name).await {
+                    // ENODEV: it moved or went by itself. Look again.
+                    Ok(()) => {}
+                    Err(e) if e.is_gone() => {}
+                    // The VF is in the host under the name that it had in the pod. Or it has not moved at all: both
+                    // names are taken in the host, or one of its alternative names is, which a tenant can bring about
+                    // (__dev_change_net_namespace in net/core/dev.c). Then once more without what may be taken.
+                    Err(e) if e.errno() == Some(Errno::EEXIST) => refused = true,
+                    Err(e) => return Err(e.into()),
+                }
+            }
             Place::Elsewhere => {
                 if start.elapsed() > world.patience.vf_return {
                     let vf = world.sysfs.vf(&record.device)?;
@@ -231,17 +240,22 @@ fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
     }
 }
 
-/// Gives a link its old name. When another has taken that name, the link keeps the one it has, unless that is a
-/// pod's; the VF is known by its PCI address, so this keeps nobody from using it.
-async fn restore_name<S: Stack>(world: &World<S>, index: u32, before: &Before) -> Result<(), net::Error> {
-    match net::rename(&world.host, index, &before.name).await {
+/// Gives a link its old name; `false` when another has taken that name.
+async fn restore_name<S: Stack>(world: &World<S>, index: u32, name: &IfName) -> Result<bool, net::Error> {
+    match net::rename(&world.host, index, name).await {
         Err(e) if e.errno() == Some(Errno::EEXIST) => {
-            log::warn!(
-                "link with index {index} can't have its name {} back: another link has it now",
-                before.name
-            );
-            Ok(())
+            log::warn!("link with index {index} can't have its name {name} back: another link has it now");
+            Ok(false)
         }
-        other => unless_gone(other),
+        other => unless_gone(other).map(|()| true),
     }
+}
+
+/// The same for the VF. A name that a pod gave it must not stay in the host, so it gets the attempt's, which nobody
+/// else has, when it can't have its own; a VF is known by its PCI address, so this keeps nobody from using it.
+async fn restore_vf_name<S: Stack>(world: &World<S>, index: u32, record: &Record) -> Result<(), net::Error> {
+    if restore_name(world, index, &record.vf.name).await? {
+        return Ok(());
+    }
+    unless_gone(net::rename(&world.host, index, &record.attempt).await)
 }
