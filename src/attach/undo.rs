@@ -135,7 +135,8 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&P
     }
 }
 
-/// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone).
+/// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone). When it can't be
+/// resolved, the one of the record may still be there: a VF can be unplugged without it.
 async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Option<Link>, Error> {
     let resolved = world.sysfs.vf(&record.device).and_then(|vf| {
         let uplink = world.sysfs.uplink(&vf.pf)?;
@@ -144,8 +145,10 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
     match resolved {
         Ok(representor) => Ok(world.host.link(representor.netdev.ifindex).await?),
         Err(why) => {
-            log::info!("no representor to restore: {why}");
-            Ok(None)
+            log::info!("looking for the representor by its index: {why}");
+            let link = world.host.link(record.representor.ifindex).await?;
+            // the host gives no index twice before it has given all
+            Ok(link.filter(|link| !link.software && link.belongs_to(&record.pf) != Some(false)))
         }
     }
 }
