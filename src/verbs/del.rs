@@ -31,7 +31,7 @@ fn holds_a_vf(call: &Call) -> Result<bool, Failure> {
 
 /// Gives the VF of this attachment back, by what its record says and not by what stdin says. `false`: there is no
 /// record of it (any more).
-async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result<bool, Failure> {
+pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result<bool, Failure> {
     let Some(device) = world.store.find(&call.container, &call.ifname).map_err(failed)? else {
         return Ok(false);
     };
@@ -53,7 +53,7 @@ async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result
 /// A veth, an address for another plugin, an ADD that never came to anything, or an attachment that stock made. The
 /// daemon removes what it finds by the names in the request. Never with a device ID, and never with an empty
 /// namespace, on which it would do nothing; see [`attach::port_removal`].
-async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
+pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
     if check_names(call).is_err() {
         return Ok(()); // the daemon could not have made anything, and would die of the request
     }
