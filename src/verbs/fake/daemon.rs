@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use super::faults::Fault;
-use super::kernel::{HOST, Kernel, OVS, VF, name};
+use super::kernel::{HOST, Kernel, OVS, REPRESENTOR, VF, name};
 use super::stack::Shared;
 use crate::net::{Address, LinkChange};
 use crate::types::Mac;
@@ -48,11 +48,21 @@ pub(in crate::verbs) struct Switches {
     pub(in crate::verbs) hold_add: Option<Hold>,
 }
 
+/// A request, and what the host was like when it came.
+#[derive(Debug)]
+pub(in crate::verbs) struct Asked {
+    pub(in crate::verbs) path: String,
+    pub(in crate::verbs) body: Value,
+    /// The namespace that the VF was in.
+    pub(in crate::verbs) vf_in: Option<usize>,
+    pub(in crate::verbs) representor_up: bool,
+}
+
 #[derive(Clone)]
 pub(in crate::verbs) struct Daemon {
     pub(in crate::verbs) switches: Arc<Mutex<Switches>>,
-    /// The requests that it has had.
-    pub(in crate::verbs) requests: Arc<Mutex<Vec<(String, Value)>>>,
+    /// The requests that it has had, in the order in which they came.
+    pub(in crate::verbs) requests: Arc<Mutex<Vec<Asked>>>,
     /// An ADD that was held is to go on.
     pub(in crate::verbs) go_on: Arc<Notify>,
     /// A request that was held has ended.
@@ -91,7 +101,7 @@ impl Daemon {
         if fault == Some(Fault::Kill) {
             return self.shared.kill(); // it died before it asked
         }
-        self.requests.lock().unwrap().push((path.clone(), request.clone()));
+        self.note(&path, &request);
         let (status, body) = if fault == Some(Fault::Refuse) {
             (500, json!({"error": "refused"}))
         } else if path.ends_with("/add") {
@@ -116,6 +126,19 @@ impl Daemon {
                 let _ = stream.try_write((head + &body).as_bytes());
             }
         }
+    }
+
+    fn note(&self, path: &str, body: &Value) {
+        let asked = self.shared.with(|kernel| {
+            let vf = (kernel.links.iter()).find(|netdev| netdev.link.parent.as_deref() == Some(VF));
+            Asked {
+                path: path.to_owned(),
+                body: body.clone(),
+                vf_in: vf.map(|netdev| netdev.ns),
+                representor_up: kernel.find(HOST, REPRESENTOR).is_ok_and(|netdev| netdev.link.up),
+            }
+        });
+        self.requests.lock().unwrap().push(asked);
     }
 
     async fn add(&self, request: &Value) -> (u16, Value) {

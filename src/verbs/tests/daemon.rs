@@ -3,6 +3,32 @@
 use super::{MODES, attached, place};
 use crate::verbs::fake::{FailAdd, HOST, Host, REPRESENTOR, host_nic, name};
 
+/// Nothing of the pod is forwarded any more when the port goes, and the daemon is not told what it must not touch.
+#[tokio::test]
+async fn what_the_daemon_sees_of_del() {
+    for mode in MODES {
+        let (host, _, pod) = attached(mode, "net1").await;
+        host.del_well(&pod, "").await;
+        let requests = host.daemon.requests.lock().unwrap();
+        let [add, del] = requests.as_slice() else {
+            panic!("{requests:?}");
+        };
+        assert_eq!((add.path.as_str(), add.vf_in), ("/api/v1/add", Some(HOST)));
+        assert_eq!(
+            (add.body["vf_plumbing"].as_str(), add.body["representor"].as_str()),
+            (Some("cni"), Some("eth0_rep"))
+        );
+        assert_eq!(
+            (del.path.as_str(), del.vf_in, del.representor_up),
+            ("/api/v1/del", Some(HOST), false)
+        );
+        assert_eq!(
+            (del.body["deviceID"].as_str(), del.body["net_ns"].as_str()),
+            (Some(""), Some("none"))
+        );
+    }
+}
+
 /// A socket that can't be reached, and at which no daemon that restarts will ever appear.
 #[tokio::test]
 async fn daemon_unreachable_at_add() {
