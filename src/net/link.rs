@@ -166,3 +166,21 @@ impl Address {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_route::link::{InfoKind, InfoPortKind};
+
+    fn link(infos: Vec<LinkInfo>) -> Link {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::IfName("net1".to_owned()), LinkAttribute::LinkInfo(infos)];
+        Link::from_message(&message).unwrap()
+    }
+
+    #[test]
+    fn a_port_of_a_bridge_is_no_software_link() {
+        assert!(link(vec![LinkInfo::Kind(InfoKind::Veth)]).software);
+        assert!(!link(vec![LinkInfo::PortKind(InfoPortKind::Other("openvswitch".to_owned()))]).software);
+    }
+}
