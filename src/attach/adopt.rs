@@ -1,20 +1,19 @@
 use super::take::{attempt_name, before};
 use super::{Claim, Error, World};
-use crate::net::{Netns, Stack};
+use crate::net::Stack;
 use crate::state::{Before, Lock, Record, Stage};
 use crate::types::Mac;
 
 /// A record for an attachment that the stock plugin made before this one took its place: DEL has none, but the VF is in
 /// the pod, beyond doubt (its parent device says so), and would come home only when the kernel ends the namespace,
-/// under the pod's name. `None`: that is not so, and there is nothing to give back.
+/// under the pod's name. `None`: that is not so, and there is nothing to give back. To be called when the VF has no record.
 ///
 /// What was before is not known but for the name, which the daemon left as alias; stock's DEL zeroes the MAC that the PF
 /// administers (`ovs_linux.go:433` at 1533681d7), and so does this.
 pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> Result<Option<Record>, Error> {
-    if Netns::open(&claim.netns).is_err() || world.store.read(&claim.device)?.is_some() {
+    let Ok(pod) = world.host.open(&claim.netns) else {
         return Ok(None);
-    }
-    let pod = world.host.open(&claim.netns)?;
+    };
     let Some(link) = pod.link_named(&claim.ifname).await? else {
         return Ok(None);
     };

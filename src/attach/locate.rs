@@ -46,12 +46,13 @@ pub(super) async fn locate<'a, S: Stack>(
     }
 }
 
-/// The VF's netdev in a pod's namespace. The index stays on a move unless it is taken there; a tenant with
-/// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof where the kernel tells it.
+/// The VF's netdev in a pod's namespace. The index stays on a move unless it is taken there, and a tenant with
+/// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof. Kernels before 5.14 tell none;
+/// nor does any kernel for a software link, which may well have the index that the VF had in the host.
 pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
     let is_ours = |link: &Link| {
         link.belongs_to(&record.device)
-            .unwrap_or(link.index == record.vf.ifindex)
+            .unwrap_or(!link.software && link.index == record.vf.ifindex)
     };
     if let Some(link) = pod.link(record.vf.ifindex).await?
         && is_ours(&link)

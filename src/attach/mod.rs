@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::daemon::Request;
 use crate::device::Sysfs;
-use crate::net::Stack;
+use crate::net::{self, Stack};
 use crate::state::{Record, Store};
 
 pub use adopt::adopt;
@@ -99,9 +99,14 @@ pub fn port_removal(record: &Record) -> Request {
 /// Stands for a namespace in requests to the daemon; never a path.
 pub const NO_NETNS: &str = "none";
 
-/// Whether the record's attachment can still be alive: the namespace that it was made for is still there.
-fn is_live(record: &Record) -> bool {
-    crate::net::identify(&record.netns) == Some(record.netns_id)
+/// Whether the record's attachment can still be alive: the namespace that it was made for is still there. When that
+/// can't be found out, it is not dead: a VF must not be taken from a pod because we ran out of file descriptors.
+fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
+    match world.host.open(&record.netns) {
+        Ok(pod) => Ok(pod.id() == record.netns_id),
+        Err(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// The namespace of a record, if it is still at the record's path or at `hint`, the path that DEL was given.

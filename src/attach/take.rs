@@ -112,7 +112,11 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         admin_mac: world.host.vf_mac(uplink.netdev.ifindex, vf.index).await?,
         attempt: attempt_name()?,
     };
-    world.store.write(&record)?;
+    if let Err(error) = world.store.write(&record) {
+        // the way to the record may be there, and leads nowhere
+        world.store.forget(&record.container, &record.ifname)?;
+        return Err(error.into());
+    }
     Ok(Taken { record, pod, lock })
 }
 
@@ -121,7 +125,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
     let Some(record) = world.store.read(&claim.device)? else {
         return Ok(());
     };
-    if is_live(&record) {
+    if is_live(world, &record)? {
         let hint = if record.is_of(&claim.container, &claim.ifname) {
             "it was added already: a repeated ADD needs a DEL first"
         } else if record.container == claim.container {

@@ -36,14 +36,13 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
             && link.index == record.representor.ifindex
         {
             note(&mut problems, restore(world, link, &record.representor).await);
-            note(
-                &mut problems,
-                restore_name(world, link.index, &record.representor.name, None).await,
-            );
+            let name = &record.representor.name;
+            note(&mut problems, restore_name(world, link.index, name).await);
         }
     }
     if let Some(link) = &vf {
         note(&mut problems, restore(world, link, &record.vf).await);
+        note(&mut problems, restore_vf_name(world, link.index, record).await);
         // the daemon has never heard of this attempt, so the VF may be as it was in every way
         if record.stage == Stage::Preparing && record.vf.up {
             note(&mut problems, unless_gone(world.host.change(link.index, &UP).await));
@@ -82,6 +81,7 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
 async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S>) -> Result<Option<Link>, Error> {
     let start = Instant::now();
+    let mut refused = false;
     loop {
         match locate(world, record, &pods).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
@@ -89,19 +89,29 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
                 if link.up && (link.name != record.vf.name || record.stage >= Stage::Asked) {
                     unless_gone(world.host.change(link.index, &DOWN).await)?;
                 }
-                return match restore_name(world, link.index, &record.vf.name, Some(&record.attempt)).await {
-                    Err(e) if e.is_gone() => Ok(None),
-                    Err(e) => Err(e.into()),
-                    Ok(()) => Ok(Some(link)),
-                };
+                restore_vf_name(world, link.index, record).await?;
+                return Ok(Some(link));
             }
-            Place::Pod(pod, link) => match pod.move_to(link.index, &world.host, &record.vf.name).await {
-                // EEXIST: the VF is in the host under the name that it had in the pod; ENODEV: it moved or went by
-                // itself. Look again.
-                Ok(()) => {}
-                Err(e) if e.is_gone() || e.errno() == Some(Errno::EEXIST) => {}
-                Err(e) => return Err(e.into()),
-            },
+            Place::Pod(pod, link) => {
+                let old = &record.vf.name;
+                let name = if refused { &record.attempt } else { old };
+                for alternative in &link.alt_names {
+                    // udev gave the old name to the renamed VF; the kernel would give it the same name once more
+                    if refused || alternative == old.as_str() {
+                        unless_gone(pod.drop_alt_name(link.index, alternative).await)?;
+                    }
+                }
+                match pod.move_to(link.index, &world.host, name).await {
+                    // ENODEV: it moved or went by itself. Look again.
+                    Ok(()) => {}
+                    Err(e) if e.is_gone() => {}
+                    // The VF is in the host under the name that it had in the pod. Or it has not moved at all: both
+                    // names are taken in the host, or one of its alternative names is, which a tenant can bring about
+                    // (__dev_change_net_namespace in net/core/dev.c). Then once more without what may be taken.
+                    Err(e) if e.errno() == Some(Errno::EEXIST) => refused = true,
+                    Err(e) => return Err(e.into()),
+                }
+            }
             Place::Elsewhere => {
                 // it comes home when its namespace ends, which we must not prevent
                 pods.clear();
@@ -127,7 +137,8 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
     }
 }
 
-/// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone).
+/// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone). When it can't be
+/// resolved, the one of the record may still be there: a VF can be unplugged without it.
 async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Option<Link>, Error> {
     let resolved = world.sysfs.vf(&record.device).and_then(|vf| {
         let uplink = world.sysfs.uplink(&vf.pf)?;
@@ -136,8 +147,10 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
     match resolved {
         Ok(representor) => Ok(world.host.link(representor.netdev.ifindex).await?),
         Err(why) => {
-            log::info!("no representor to restore: {why}");
-            Ok(None)
+            log::info!("looking for the representor by its index: {why}");
+            let link = world.host.link(record.representor.ifindex).await?;
+            // the host gives no index twice before it has given all
+            Ok(link.filter(|link| !link.software && link.belongs_to(&record.pf) != Some(false)))
         }
     }
 }
@@ -229,22 +242,22 @@ fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
     }
 }
 
-/// Gives a link its old name. When another link has taken that, it gets the `spare` one, if there is any, so that no
-/// pod's name stays on the host; the device is known by its PCI address, so this keeps nobody from using it.
-async fn restore_name<S: Stack>(
-    world: &World<S>,
-    index: u32,
-    name: &IfName,
-    spare: Option<&IfName>,
-) -> Result<(), net::Error> {
+/// Gives a link its old name; `false` when another has taken that name.
+async fn restore_name<S: Stack>(world: &World<S>, index: u32, name: &IfName) -> Result<bool, net::Error> {
     match net::rename(&world.host, index, name).await {
         Err(e) if e.errno() == Some(Errno::EEXIST) => {
             log::warn!("link with index {index} can't have its name {name} back: another link has it now");
-            match spare {
-                Some(spare) => unless_gone(net::rename(&world.host, index, spare).await),
-                None => Ok(()),
-            }
+            Ok(false)
         }
-        other => unless_gone(other),
+        other => unless_gone(other).map(|()| true),
     }
+}
+
+/// The same for the VF. A name that a pod gave it must not stay in the host, so it gets the attempt's, which nobody
+/// else has, when it can't have its own; a VF is known by its PCI address, so this keeps nobody from using it.
+async fn restore_vf_name<S: Stack>(world: &World<S>, index: u32, record: &Record) -> Result<(), net::Error> {
+    if restore_name(world, index, &record.vf.name).await? {
+        return Ok(());
+    }
+    unless_gone(net::rename(&world.host, index, &record.attempt).await)
 }

@@ -14,7 +14,7 @@ use super::{Error, Netdev, Sysfs};
 use crate::types::PciAddress;
 
 /// A tree in a directory of its own, removed with this value.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     dir: TempDir,
 }
 
@@ -24,12 +24,17 @@ struct Expectation {
     answer: String,
 }
 
+/// In memory where that can be had: some tests make hundreds of trees.
+pub(crate) fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 impl Tree {
     /// The tree of these lines.
-    pub(super) fn new(lines: &str) -> Self {
-        let tree = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+    pub(crate) fn new(lines: &str) -> Self {
+        let tree = Self { dir: directory() };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             tree.add(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -69,7 +74,7 @@ impl Tree {
     }
 
     /// Where a path of the tree really is.
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path.strip_prefix('/').unwrap())
     }
 
@@ -79,7 +84,7 @@ impl Tree {
     }
 
     /// The tree as the code under test sees it.
-    pub(super) fn sysfs(&self) -> Sysfs {
+    pub(crate) fn sysfs(&self) -> Sysfs {
         Sysfs {
             root: self.path("/sys"),
             read: read_or_fail,
@@ -87,7 +92,7 @@ impl Tree {
     }
 
     /// Adds what one line says.
-    pub(super) fn add(&self, line: &str) -> Result<(), String> {
+    pub(crate) fn add(&self, line: &str) -> Result<(), String> {
         let make = |path: &str| {
             if !path.starts_with("/sys/") || path.contains("/../") || path.contains(' ') {
                 return Err(format!("{path:?} is not a path under /sys"));

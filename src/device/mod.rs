@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod function;
 mod port_name;
 mod read;

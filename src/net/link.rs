@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 use crate::types::{IfName, Mac, PciAddress};
@@ -28,13 +28,15 @@ pub struct Link {
     pub alt_names: Vec<String>,
     /// Index of the link it is a port of: the bridge, bond, or OVS datapath.
     pub master: Option<u32>,
+    /// A driver without a device made it (`IFLA_INFO_KIND`): veth, bridge, tunnel …
+    pub software: bool,
     /// Name of the device it belongs to (`IFLA_PARENT_DEV_NAME`, since Linux 5.14), such as its PCI address. Unlike
     /// /sys it is right in every namespace.
     pub parent: Option<String>,
 }
 
 impl Link {
-    /// Whether this is a netdev of the PCI function; `None` when the kernel is too old to tell.
+    /// Whether this is a netdev of the PCI function; `None` when it belongs to none, or the kernel is too old to tell.
     #[must_use]
     pub fn belongs_to(&self, device: &PciAddress) -> Option<bool> {
         self.parent.as_ref().map(|parent| parent == device.as_str())
@@ -53,6 +55,7 @@ impl Link {
             alias: String::new(),
             alt_names: Vec::new(),
             master: None,
+            software: false,
             parent: None,
         };
         for attribute in &message.attributes {
@@ -62,6 +65,10 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::IfAlias(text) => link.alias.clone_from(text),
                 LinkAttribute::Controller(index) => link.master = Some(*index).filter(|index| *index != 0),
+                LinkAttribute::LinkInfo(infos) => {
+                    // the kind of a port's master (IFLA_INFO_SLAVE_KIND) comes in the same attribute
+                    link.software = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
+                }
                 LinkAttribute::ParentDevName(text) => link.parent = Some(text.clone()),
                 LinkAttribute::PropList(list) => {
                     link.alt_names.extend(list.iter().filter_map(|property| match property {
@@ -157,5 +164,23 @@ impl Address {
             tentative: flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic),
             duplicate: flags.contains(AddressFlags::Dadfailed),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_route::link::{InfoKind, InfoPortKind};
+
+    fn link(infos: Vec<LinkInfo>) -> Link {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::IfName("net1".to_owned()), LinkAttribute::LinkInfo(infos)];
+        Link::from_message(&message).unwrap()
+    }
+
+    #[test]
+    fn a_port_of_a_bridge_is_no_software_link() {
+        assert!(link(vec![LinkInfo::Kind(InfoKind::Veth)]).software);
+        assert!(!link(vec![LinkInfo::PortKind(InfoPortKind::Other("openvswitch".to_owned()))]).software);
     }
 }

@@ -23,7 +23,7 @@ pub use devlink::EswitchMode;
 pub use error::Error;
 pub use link::{Address, Link, LinkChange};
 pub use netlink::Netlink;
-pub use netns::{Netns, identify};
+pub use netns::Netns;
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.
 #[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere
@@ -46,8 +46,8 @@ pub trait Stack: Sized {
     /// Changes what `change` names, in one message. Not atomic: what stands before the failing part may have been done.
     async fn change(&self, index: u32, change: &LinkChange) -> Result<(), Error>;
 
-    /// Takes an alternative name off a link.
-    async fn drop_alt_name(&self, index: u32, name: &IfName) -> Result<(), Error>;
+    /// Takes an alternative name, which may be longer than a name, off a link.
+    async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error>;
 
     /// Moves a link to `target` and renames it to `name` there, in one message: the one expensive call (an RCU
     /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. When the name
@@ -102,7 +102,7 @@ pub async fn rename(stack: &impl Stack, index: u32, name: &IfName) -> Result<(),
         return Ok(());
     }
     if link.alt_names.iter().any(|alt| alt == name.as_str()) {
-        stack.drop_alt_name(index, name).await?;
+        stack.drop_alt_name(index, name.as_str()).await?;
     }
     // kernels before 6.2 rename only a link that is down, and in one message the name comes before the flags
     if link.up {

@@ -159,8 +159,8 @@ impl Stack for Netlink {
         .await
     }
 
-    async fn drop_alt_name(&self, index: u32, name: &IfName) -> Result<(), Error> {
-        let request = self.handle.link().property_del(index).alt_ifname(&[name.as_str()]);
+    async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
+        let request = self.handle.link().property_del(index).alt_ifname(&[name]);
         self.ask(
             || format!("take alternative name {name} off link with index {index}"),
             request.execute(),

@@ -33,6 +33,12 @@ impl Netns {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NoNetns { path: path.to_owned() }),
+            Err(cause) if is_ours(&cause) => {
+                return Err(Error::Io {
+                    what: format!("open network namespace {}", path.display()),
+                    cause,
+                });
+            }
             Err(e) => return Err(not(e.to_string())),
         };
         let metadata = file.metadata().map_err(|e| not(e.to_string()))?;
@@ -113,6 +119,14 @@ impl Netns {
     }
 }
 
+/// Errors that say something about this process or the machine, and nothing about the path.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
+    )
+}
+
 fn may_be_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
@@ -126,12 +140,6 @@ impl AsFd for Netns {
     }
 }
 
-/// The namespace that a path means now: `None` when there is nothing at the path, or no namespace.
-#[must_use]
-pub fn identify(path: &Path) -> Option<NetnsId> {
-    Netns::open(path).ok().map(|netns| netns.id())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +147,7 @@ mod tests {
     #[test]
     fn our_own() {
         let own = Netns::own().unwrap();
-        assert_eq!(identify(Path::new("/proc/self/ns/net")), Some(own.id()));
+        assert_eq!(Netns::open(Path::new("/proc/self/ns/net")).unwrap().id(), own.id());
         assert_eq!(own.id().to_string(), format!("net:[{}]", own.id().inode));
     }
 

@@ -59,7 +59,7 @@ async fn add_without_device(call: &Call, path: &Path, clock: Clock) -> Result<Ve
     render(call.conf.version, &outcome::of_reply(call, &reply))
 }
 
-async fn add_vf<S: Stack>(
+pub(super) async fn add_vf<S: Stack>(
     world: &World<S>,
     call: &Call,
     device: &PciAddress,

@@ -11,48 +11,45 @@ use crate::types::PciAddress;
 
 /// DEL: nothing is printed.
 pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
-    if call.conf.mode == Mode::Interface {
-        // most pods of most nodes have no VF: nothing is opened or made for them
-        let device = match recorded_device(call)? {
-            Some(device) => Some(device),
-            None => named_device(call),
-        };
-        if let Some(device) = device {
-            let world = this_host().map_err(failed)?;
-            if del_vf(&world, call, &device, clock).await? {
-                return Ok(());
-            }
+    // most pods of most nodes have no VF: nothing is opened or made for them
+    if call.conf.mode == Mode::Interface && (is_recorded(call)? || named_device(call).is_some()) {
+        let world = this_host().map_err(failed)?;
+        if del_vf(&world, call, clock).await? {
+            return Ok(());
         }
     }
     del_without_record(call, clock).await
 }
 
-/// The VF that the attachment's record is about.
-fn recorded_device(call: &Call) -> Result<Option<PciAddress>, Failure> {
+/// Whether there is a record of the attachment.
+fn is_recorded(call: &Call) -> Result<bool, Failure> {
     let directory = Path::new(state::DIRECTORY);
     if !directory.exists() {
-        return Ok(None);
+        return Ok(false);
     }
     let store = Store::open(directory).map_err(failed)?;
-    store.find(&call.container, &call.ifname).map_err(failed)
+    Ok(store.find(&call.container, &call.ifname).map_err(failed)?.is_some())
 }
 
-/// The VF that stdin names, if it is one word and a PCI address; the record is trusted before it.
+/// The VF that stdin names, if it is one word and a PCI address; a record is trusted before it.
 fn named_device(call: &Call) -> Option<PciAddress> {
     call.conf.device_id().ok().flatten()?.parse().ok()
 }
 
 /// Gives the VF of this attachment back, by what its record says and not by what stdin says. `false`: there is no
 /// record of it (any more), and the VF is not in the pod.
-async fn del_vf<S: Stack>(world: &World<S>, call: &Call, device: &PciAddress, clock: Clock) -> Result<bool, Failure> {
-    if world.store.read(device).map_err(failed)?.is_none() && world.sysfs.vf(device).is_err() {
-        return Ok(false); // stdin may name anything, and each lock leaves a file
-    }
-    let lock = world.store.lock(device, clock.del_lock()).await.map_err(failed)?;
-    let record = match world.store.read(device).map_err(failed)? {
+pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result<bool, Failure> {
+    let recorded = world.store.find(&call.container, &call.ifname).map_err(failed)?;
+    // stdin may name anything, and each lock leaves a file: only what exists
+    let named = || named_device(call).filter(|device| world.sysfs.vf(device).is_ok());
+    let Some(device) = recorded.or_else(named) else {
+        return Ok(false);
+    };
+    let lock = world.store.lock(&device, clock.del_lock()).await.map_err(failed)?;
+    let record = match world.store.read(&device).map_err(failed)? {
         Some(record) if record.is_of(&call.container, &call.ifname) => Some(record),
         Some(_) => None,
-        None => attach::adopt(world, &claim_of(call, device), &lock)
+        None => attach::adopt(world, &claim_of(call, &device), &lock)
             .await
             .map_err(failed)?,
     };
@@ -72,7 +69,7 @@ async fn del_vf<S: Stack>(world: &World<S>, call: &Call, device: &PciAddress, cl
 /// A veth, an address for another plugin, an ADD that never came to anything, or an attachment that stock made. The
 /// daemon removes what it finds by the names in the request. Never with a device ID, and never with an empty
 /// namespace, on which it would do nothing; see [`attach::port_removal`].
-async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
+pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
     if check_names(call).is_err() {
         return Ok(()); // the daemon could not have made anything, and would die of the request
     }

@@ -2,8 +2,12 @@
 
 mod add;
 mod del;
+#[cfg(test)]
+mod fake;
 mod outcome;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,0 +1,386 @@
+//! What `kube-ovn-daemon` does to the host, over a unix socket. Its own calls never fail by themselves. The numbers of
+//! lines are those of `pkg/daemon/ovs_linux.go` and `handler.go` at 1533681d7.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+
+use super::faults::Fault;
+use super::kernel::{HOST, Kernel, OVS, REPRESENTOR, VF, name};
+use super::stack::Shared;
+use crate::net::{Address, LinkChange};
+use crate::types::Mac;
+
+/// Where the daemon's ADD fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verbs) enum FailAdd {
+    /// `ovn-installed` never came (242-267): the port is taken away again.
+    BeforeMove,
+    /// The move is done, the rest of configureContainerNic isn't (480-637): the port goes, the VF stays in the pod.
+    AfterMove,
+    /// The gateway does not answer: as before, with a configured VF.
+    AtGatewayCheck,
+    /// The mirror can't be set (17): the port stays as well.
+    AtTheEnd,
+}
+
+/// Where the daemon's ADD waits, for up to 40 s each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verbs) enum Hold {
+    /// For the pod's addresses (steps before setupSriovInterface, `handler.go` 209-333).
+    AtFirst,
+    /// For `ovn-installed`, when it has read the VF's name and before it moves it (242-267).
+    BeforeMove,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::verbs) struct Switches {
+    /// It leaves the VF to a plugin that says it can move it.
+    pub(in crate::verbs) attach_only: bool,
+    pub(in crate::verbs) fail_add: Option<FailAdd>,
+    pub(in crate::verbs) fail_del: bool,
+    /// Its ADD goes on from here only when told by [`Daemon::go_on`].
+    pub(in crate::verbs) hold_add: Option<Hold>,
+}
+
+/// A request, and what the host was like when it came.
+#[derive(Debug)]
+pub(in crate::verbs) struct Asked {
+    pub(in crate::verbs) path: String,
+    pub(in crate::verbs) body: Value,
+    /// The namespace that the VF was in.
+    pub(in crate::verbs) vf_in: Option<usize>,
+    pub(in crate::verbs) representor_up: bool,
+}
+
+#[derive(Clone)]
+pub(in crate::verbs) struct Daemon {
+    pub(in crate::verbs) switches: Arc<Mutex<Switches>>,
+    /// The requests that it has had, in the order in which they came.
+    pub(in crate::verbs) requests: Arc<Mutex<Vec<Asked>>>,
+    /// An ADD that was held is to go on.
+    pub(in crate::verbs) go_on: Arc<Notify>,
+    /// A request that was held has ended.
+    pub(in crate::verbs) ended: Arc<Notify>,
+    shared: Shared,
+}
+
+impl Daemon {
+    /// Serves until the runtime ends.
+    pub(super) fn start(socket: &Path, shared: &Shared, switches: Switches) -> Self {
+        let daemon = Self {
+            switches: Arc::new(Mutex::new(switches)),
+            requests: Arc::default(),
+            go_on: Arc::default(),
+            ended: Arc::default(),
+            shared: shared.clone(),
+        };
+        let listener = UnixListener::bind(socket).unwrap();
+        let server = daemon.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let server = server.clone();
+                tokio::spawn(async move { server.serve(stream).await });
+            }
+        });
+        daemon
+    }
+
+    async fn serve(&self, stream: UnixStream) {
+        let Some((path, request)) = read_request(&stream).await else {
+            return;
+        };
+        let what = format!("daemon {path}");
+        let fault = self.shared.with(|kernel| kernel.faults.count(&what));
+        if fault == Some(Fault::Kill) {
+            return self.shared.kill(); // it died before it asked
+        }
+        self.note(&path, &request);
+        let (status, body) = if fault == Some(Fault::Refuse) {
+            (500, json!({"error": "refused"}))
+        } else if path.ends_with("/add") {
+            self.add(&request).await
+        } else {
+            self.del(&request)
+        };
+        match fault {
+            Some(Fault::Lose) => {}
+            Some(Fault::KillAfter) => self.shared.kill(),
+            fault => {
+                if fault == Some(Fault::FullDisk) {
+                    self.shared.fill_disk();
+                }
+                let body = if status == 204 { String::new() } else { body.to_string() };
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                // less than a socket's buffer, so one write takes it all
+                let _ = stream.writable().await;
+                let _ = stream.try_write((head + &body).as_bytes());
+            }
+        }
+    }
+
+    fn note(&self, path: &str, body: &Value) {
+        let asked = self.shared.with(|kernel| {
+            let vf = (kernel.links.iter()).find(|netdev| netdev.link.parent.as_deref() == Some(VF));
+            Asked {
+                path: path.to_owned(),
+                body: body.clone(),
+                vf_in: vf.map(|netdev| netdev.ns),
+                representor_up: kernel.find(HOST, REPRESENTOR).is_ok_and(|netdev| netdev.link.up),
+            }
+        });
+        self.requests.lock().unwrap().push(asked);
+    }
+
+    async fn add(&self, request: &Value) -> (u16, Value) {
+        let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
+        let (attach_only, fail, hold) = {
+            let switches = self.switches.lock().unwrap();
+            (switches.attach_only, switches.fail_add, switches.hold_add)
+        };
+        let by_cni = attach_only && text("vf_plumbing") == "cni";
+        if hold == Some(Hold::AtFirst) {
+            self.go_on.notified().await;
+        }
+        let attached = self.shared.with(|kernel| attach(kernel, &text));
+        if hold == Some(Hold::BeforeMove) {
+            self.go_on.notified().await;
+        }
+        let configured = attached.and_then(|vf_name| {
+            self.shared
+                .with(|kernel| configure_or_roll_back(kernel, &text, by_cni, &vf_name, fail))
+        });
+        if hold.is_some() {
+            self.ended.notify_one();
+        }
+        match configured {
+            Ok(()) => {
+                let mut reply = json!({
+                    "ips": [
+                        {"protocol": "IPv4", "ip": "10.16.0.5", "cidr": "10.16.0.0/16", "gateway": "10.16.0.1"},
+                        {"protocol": "IPv6", "ip": "fd00::5", "cidr": "fd00::/112", "gateway": "fd00::1"},
+                    ],
+                    "mac_address": mac_of(&text("pod_name")).to_string(),
+                    "nicname": text("if_name"),
+                    "mtu": 1400,
+                });
+                if by_cni {
+                    reply["vf_plumbing"] = "cni".into();
+                }
+                (200, reply)
+            }
+            Err(why) => (500, json!({"error": why})),
+        }
+    }
+
+    fn del(&self, request: &Value) -> (u16, Value) {
+        let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
+        // every DEL with a device ID would reset the MAC of a VF that may be another pod's (306-353,408-437)
+        assert_eq!(text("deviceID"), "", "DEL with a device ID");
+        if self.switches.lock().unwrap().fail_del {
+            return (500, json!({"error": "ovs-vsctl: database connection failed"}));
+        }
+        if !text("net_ns").is_empty() {
+            self.shared.with(|kernel| {
+                let port = host_nic(&text("container_id"), &text("if_name"));
+                if let Ok(netdev) = kernel.find_named(HOST, &port) {
+                    let index = netdev.link.index;
+                    set(kernel, HOST, index, "down").unwrap();
+                }
+                kernel.del_port(&port);
+            });
+        }
+        (204, Value::Null)
+    }
+}
+
+/// The MAC that OVN gives a pod.
+pub(in crate::verbs) fn mac_of(pod: &str) -> Mac {
+    Mac([0, 0, 0, 0xaa, 0xbb, pod.bytes().fold(0, u8::wrapping_add)])
+}
+
+/// generateNicName, 450-460.
+pub(in crate::verbs) fn host_nic(container: &str, ifname: &str) -> String {
+    if ifname == "eth0" {
+        format!("{}_h", &container[..12])
+    } else {
+        format!("{}_{ifname}_h", &container[..12 - ifname.len()])
+    }
+}
+
+fn set(kernel: &mut Kernel, ns: usize, index: u32, what: &str) -> Result<(), Errno> {
+    let change = match what.split_once(' ') {
+        Some(("name", text)) => LinkChange {
+            name: Some(name(text)),
+            ..LinkChange::default()
+        },
+        Some(("alias", text)) => LinkChange {
+            alias: Some(text.to_owned()),
+            ..LinkChange::default()
+        },
+        _ => LinkChange {
+            up: Some(what == "up"),
+            ..LinkChange::default()
+        },
+    };
+    kernel.change(ns, index, &change)
+}
+
+/// setupSriovInterface and the port (1776-1884, 146-242); gives back the VF's name.
+fn attach(kernel: &mut Kernel, text: &impl Fn(&str) -> String) -> Result<String, String> {
+    let said = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
+    assert_eq!(text("deviceID"), VF);
+    let netdevs: Vec<_> = (kernel.links.iter())
+        .filter(|netdev| netdev.ns == HOST && netdev.link.parent.as_deref() == Some(VF))
+        .map(|netdev| netdev.link.name.to_string())
+        .collect();
+    let [vf_name] = netdevs.as_slice() else {
+        return Err(format!("failed to get one netdevice interface per {VF}"));
+    };
+    let representor = (kernel.links.iter())
+        .find(|netdev| netdev.port == Some("pf0vf0"))
+        .map(|netdev| netdev.link.index)
+        .ok_or("failed to find VF representor")?;
+    let port = host_nic(&text("container_id"), &text("if_name"));
+    set(kernel, HOST, representor, "down").map_err(said("representor down"))?;
+    set(kernel, HOST, representor, &format!("name {port}")).map_err(said("rename representor"))?;
+    kernel.admin.insert(0, mac_of(&text("pod_name")));
+    kernel.add_port(&port);
+    let mtu = LinkChange {
+        mtu: Some(1400),
+        ..LinkChange::default()
+    };
+    kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
+    set(kernel, HOST, representor, "up").map_err(said("up"))?;
+    Ok(vf_name.clone())
+}
+
+/// The pod's side, unless that is the plugin's.
+fn configure_or_roll_back(
+    kernel: &mut Kernel,
+    text: &impl Fn(&str) -> String,
+    by_cni: bool,
+    vf_name: &str,
+    fail: Option<FailAdd>,
+) -> Result<(), String> {
+    let result = match fail {
+        Some(FailAdd::BeforeMove) => Err("ovn-installed did not come".to_owned()),
+        _ if by_cni => return Ok(()),
+        _ => configure(kernel, text, vf_name, fail),
+    };
+    if result.is_err() {
+        kernel.del_port(&host_nic(&text("container_id"), &text("if_name")));
+    } else if fail == Some(FailAdd::AtTheEnd) {
+        return Err("mirror".to_owned());
+    }
+    result
+}
+
+/// configureContainerNic (480-637). The VF is looked for by the name that it had in the beginning: with another name
+/// now, it is not found.
+fn configure(
+    kernel: &mut Kernel,
+    text: &impl Fn(&str) -> String,
+    vf_name: &str,
+    fail: Option<FailAdd>,
+) -> Result<(), String> {
+    let path = text("net_ns");
+    let pod = (kernel.namespaces.iter())
+        .position(|namespace| namespace.path.as_deref() == Some(Path::new(&path)))
+        .ok_or("failed to get netns")?;
+    let vf = kernel
+        .find_named(HOST, vf_name)
+        .map_err(|e| format!("can not find container nic: {e}"))?;
+    let vf = vf.link.index;
+    let steps = |kernel: &mut Kernel| {
+        set(kernel, HOST, vf, &format!("alias {vf_name}"))?;
+        kernel.move_to(HOST, vf, pod, &name(vf_name))?;
+        let moved = kernel.find_named(pod, vf_name)?.link.index;
+        if fail == Some(FailAdd::AfterMove) {
+            return Err(Errno::EIO);
+        }
+        let change = LinkChange {
+            name: Some(name(&text("if_name"))),
+            mac: Some(mac_of(&text("pod_name"))),
+            mtu: Some(1400),
+            ..LinkChange::default()
+        };
+        kernel.change(pod, moved, &change)?;
+        set(kernel, pod, moved, "up")?;
+        let netdev = kernel.find(pod, moved)?;
+        netdev.addresses = ["10.16.0.5/16", "fd00::5/112"]
+            .map(|ip| Address {
+                ip: ip.parse().unwrap(),
+                tentative: false,
+                duplicate: false,
+            })
+            .to_vec();
+        netdev.routes = ["10.16.0.1", "fd00::1"]
+            .map(|gateway| (None, Some(gateway.parse().unwrap())))
+            .to_vec();
+        match fail {
+            Some(FailAdd::AtGatewayCheck) => Err(Errno::EHOSTUNREACH),
+            _ => Ok(()),
+        }
+    };
+    steps(kernel).map_err(|errno| format!("configure nic: {errno}"))
+}
+
+impl Kernel {
+    /// `ovs-vsctl --may-exist add-port`: the datapath takes the link of that name.
+    pub(in crate::verbs) fn add_port(&mut self, port: &str) {
+        let index = match self.find_named(HOST, port) {
+            Ok(netdev) => {
+                netdev.link.master = Some(OVS);
+                netdev.link.index
+            }
+            Err(_) => 0,
+        };
+        self.ports.insert(port.to_owned(), index);
+    }
+
+    /// `ovs-vsctl --if-exists del-port`: the datapath lets go of the link, whatever its name is by now.
+    pub(in crate::verbs) fn del_port(&mut self, port: &str) {
+        if let Some(index) = self.ports.remove(port)
+            && self.vswitchd
+            && let Ok(netdev) = self.find(HOST, index)
+        {
+            netdev.link.master = None;
+        }
+    }
+}
+
+/// Path and body.
+async fn read_request(stream: &UnixStream) -> Option<(String, Value)> {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let path = head.split(' ').nth(1)?.to_owned();
+            let length: usize = (head.to_ascii_lowercase().split("content-length: ").nth(1)?)
+                .split("\r\n")
+                .next()?
+                .parse()
+                .ok()?;
+            if body.len() >= length {
+                return Some((path, serde_json::from_str(body).ok()?));
+            }
+        }
+        let mut chunk = [0; 4096];
+        stream.readable().await.ok()?;
+        match stream.try_read(&mut chunk) {
+            Ok(read @ 1..) => bytes.extend(&chunk[..read]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return None,
+        }
+    }
+}

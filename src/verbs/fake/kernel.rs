@@ -1,0 +1,392 @@
+//! What a kernel does to links, as far as taking a VF and giving it back depends on it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+
+use super::faults::Faults;
+use crate::device::fixture::Tree;
+use crate::net::{Address, EswitchMode, Link, LinkChange};
+use crate::types::{IfName, Mac};
+
+pub(in crate::verbs) const PF: &str = "0000:03:00.0";
+pub(in crate::verbs) const VF: &str = "0000:03:00.2";
+pub(in crate::verbs) const OTHER_VF: &str = "0000:03:00.3";
+/// The host's namespace.
+pub(in crate::verbs) const HOST: usize = 0;
+pub(in crate::verbs) const OVS: u32 = 2;
+pub(in crate::verbs) const UPLINK: u32 = 10;
+pub(in crate::verbs) const REPRESENTOR: u32 = 11;
+pub(in crate::verbs) const VF_LINK: u32 = 20;
+
+const FUNCTIONS: &str = "
+    /sys/bus/pci/devices/0000:03:00.0 -> ../../../devices/pci0000:00/0000:03:00.0
+    /sys/bus/pci/devices/0000:03:00.2 -> ../../../devices/pci0000:00/0000:03:00.2
+    /sys/bus/pci/devices/0000:03:00.3 -> ../../../devices/pci0000:00/0000:03:00.3
+    /sys/devices/pci0000:00/0000:03:00.0/driver -> ../../../bus/pci/drivers/mlx5_core
+    /sys/devices/pci0000:00/0000:03:00.0/sriov_totalvfs = 8
+    /sys/devices/pci0000:00/0000:03:00.0/sriov_offset = 2
+    /sys/devices/pci0000:00/0000:03:00.0/sriov_stride = 1
+    /sys/devices/pci0000:00/0000:03:00.0/virtfn0 -> ../0000:03:00.2
+    /sys/devices/pci0000:00/0000:03:00.0/virtfn1 -> ../0000:03:00.3
+    /sys/devices/pci0000:00/0000:03:00.2/driver -> ../../../bus/pci/drivers/mlx5_core
+    /sys/devices/pci0000:00/0000:03:00.2/physfn -> ../0000:03:00.0
+    /sys/devices/pci0000:00/0000:03:00.3/driver -> ../../../bus/pci/drivers/mlx5_core
+    /sys/devices/pci0000:00/0000:03:00.3/physfn -> ../0000:03:00.0";
+
+/// A netdev of some namespace.
+pub(in crate::verbs) struct Netdev {
+    pub(in crate::verbs) ns: usize,
+    pub(in crate::verbs) link: Link,
+    /// The function that it belongs to.
+    device: Option<&'static str>,
+    /// Its `phys_port_name`.
+    pub(super) port: Option<&'static str>,
+    /// The name that udev gives.
+    persistent: IfName,
+    pub(super) addresses: Vec<Address>,
+    pub(super) routes: Vec<(Option<IpNetwork>, Option<IpAddr>)>,
+}
+
+pub(in crate::verbs) struct Namespace {
+    /// Where it is mounted; nowhere when it has been destroyed.
+    pub(in crate::verbs) path: Option<PathBuf>,
+    pub(in crate::verbs) sysctls: BTreeMap<String, String>,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(in crate::verbs) struct Kernel {
+    pub(in crate::verbs) links: Vec<Netdev>,
+    pub(in crate::verbs) namespaces: Vec<Namespace>,
+    /// The MACs that the PF administers, by VF number.
+    pub(in crate::verbs) admin: BTreeMap<u32, Mac>,
+    pub(in crate::verbs) mode: EswitchMode,
+    /// A link that is up can be renamed: since 6.2 (bd039b5ea2a9 took the check out of `dev_change_name`).
+    pub(in crate::verbs) live_rename: bool,
+    /// `IFLA_PARENT_DEV_NAME` is there: since 5.14.
+    pub(in crate::verbs) tells_parent: bool,
+    /// udev gives a link of the host that is renamed its persistent name as an alternative one.
+    pub(in crate::verbs) udev: bool,
+    /// Ports of br-int in OVSDB, and the link that the datapath has for each.
+    pub(in crate::verbs) ports: BTreeMap<String, u32>,
+    /// ovs-vswitchd does what OVSDB says.
+    pub(in crate::verbs) vswitchd: bool,
+    pub(in crate::verbs) faults: Faults,
+    pub(in crate::verbs) tree: Tree,
+    shown: Vec<(&'static str, String, u32)>,
+}
+
+pub(in crate::verbs) fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+impl Kernel {
+    pub(super) fn new() -> Self {
+        let mut kernel = Self {
+            links: Vec::new(),
+            namespaces: vec![Namespace {
+                path: Some(PathBuf::from("/host")),
+                sysctls: BTreeMap::new(),
+            }],
+            admin: BTreeMap::from([(0, Mac([0; 6])), (1, Mac([2, 0, 0, 0, 0, 0x99]))]),
+            mode: EswitchMode::Switchdev,
+            live_rename: false,
+            tells_parent: true,
+            udev: false,
+            ports: BTreeMap::new(),
+            vswitchd: true,
+            faults: Faults::default(),
+            tree: Tree::new(FUNCTIONS),
+            shown: Vec::new(),
+        };
+        for (index, text, device, port) in [
+            (OVS, "ovs-system", None, None),
+            (UPLINK, "p0", Some(PF), Some("p0")),
+            (REPRESENTOR, "eth0_rep", Some(PF), Some("pf0vf0")),
+            (12, "eth1_rep", Some(PF), Some("pf0vf1")),
+            (VF_LINK, "ens1f0v0", Some(VF), None),
+            (21, "ens1f0v1", Some(OTHER_VF), None),
+        ] {
+            kernel.plug(index, text, device, port);
+        }
+        kernel
+    }
+
+    /// A new netdev in the host.
+    pub(in crate::verbs) fn plug(
+        &mut self,
+        index: u32,
+        text: &str,
+        device: Option<&'static str>,
+        port: Option<&'static str>,
+    ) {
+        let link = Link {
+            index,
+            name: name(text),
+            mac: Some(Mac([2, 0, 0, 0, 1, u8::try_from(index).unwrap()])),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            alias: String::new(),
+            alt_names: Vec::new(),
+            master: None,
+            software: device.is_none(),
+            parent: device.map(str::to_owned),
+        };
+        self.links.push(Netdev {
+            ns: HOST,
+            link,
+            device,
+            port,
+            persistent: name(text),
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        });
+        self.show();
+    }
+
+    /// Takes netdevs away.
+    pub(in crate::verbs) fn unplug(&mut self, gone: impl Fn(&Netdev) -> bool) {
+        self.links.retain(|netdev| !gone(netdev));
+        let links = &self.links;
+        self.ports.values_mut().for_each(|index| {
+            if !links.iter().any(|netdev| netdev.link.index == *index) {
+                *index = 0;
+            }
+        });
+        self.show();
+    }
+
+    /// The VF and all that it had are gone.
+    pub(in crate::verbs) fn unplug_function(&mut self, function: &'static str) {
+        self.unplug(|netdev| netdev.device == Some(function));
+        fs::remove_file(self.tree.path(&format!("/sys/bus/pci/devices/{function}"))).unwrap();
+        fs::remove_dir_all(self.tree.path(&format!("/sys/devices/pci0000:00/{function}"))).unwrap();
+    }
+
+    /// Brings sysfs in step: it shows the netdevs of the host's namespace.
+    fn show(&mut self) {
+        let now: Vec<_> = (self.links.iter().filter(|netdev| netdev.ns == HOST))
+            .filter_map(|netdev| Some((netdev.device?, netdev.link.name.to_string(), netdev.link.index)))
+            .collect();
+        if now == self.shown {
+            return;
+        }
+        let dir = |device: &str, name: &str| format!("/sys/devices/pci0000:00/{device}/net/{name}");
+        for (device, name, _) in self.shown.iter().filter(|entry| !now.contains(entry)) {
+            fs::remove_dir_all(self.tree.path(&dir(device, name))).unwrap();
+        }
+        for netdev in self.links.iter().filter(|netdev| netdev.ns == HOST) {
+            let Some(device) = netdev.device else { continue };
+            let entry = (device, netdev.link.name.to_string(), netdev.link.index);
+            if self.shown.contains(&entry) {
+                continue;
+            }
+            let dir = dir(device, &entry.1);
+            self.tree.add(&format!("{dir}/ifindex = {}", entry.2)).unwrap();
+            if let Some(port) = netdev.port {
+                self.tree.add(&format!("{dir}/phys_port_name = {port}")).unwrap();
+                let switch_id = format!("{dir}/phys_switch_id = c2cfc60003a1420c");
+                self.tree.add(&switch_id).unwrap();
+            }
+        }
+        self.shown = now;
+    }
+
+    pub(super) fn find(&mut self, ns: usize, index: u32) -> Result<&mut Netdev, Errno> {
+        (self.links.iter_mut())
+            .find(|netdev| netdev.ns == ns && netdev.link.index == index)
+            .ok_or(Errno::ENODEV)
+    }
+
+    /// `__dev_get_by_name` (net/core/dev.c) finds alternative names as well.
+    pub(super) fn find_named(&mut self, ns: usize, name: &str) -> Result<&mut Netdev, Errno> {
+        (self.links.iter_mut())
+            .find(|netdev| {
+                netdev.ns == ns
+                    && (netdev.link.name.as_str() == name || netdev.link.alt_names.iter().any(|n| n == name))
+            })
+            .ok_or(Errno::ENODEV)
+    }
+
+    /// The link as netlink shows it.
+    pub(super) fn told(&self, link: &Link) -> Link {
+        Link {
+            parent: link.parent.clone().filter(|_| self.tells_parent),
+            ..link.clone()
+        }
+    }
+
+    /// `do_setlink` (net/core/rtnetlink.c): what stands before the part that fails stays done.
+    pub(super) fn change(&mut self, ns: usize, index: u32, change: &LinkChange) -> Result<(), Errno> {
+        let netdev = self.find(ns, index)?;
+        if let Some(mac) = change.mac {
+            netdev.link.mac = Some(mac);
+        }
+        match change.mtu {
+            // dev_validate_mtu; 9216 is what mlx5 says
+            Some(mtu) if !(68..=9216).contains(&mtu) => return Err(Errno::EINVAL),
+            Some(mtu) => netdev.link.mtu = mtu,
+            None => {}
+        }
+        if let Some(name) = &change.name {
+            self.rename(ns, index, name)?;
+        }
+        let netdev = self.find(ns, index)?;
+        if let Some(alias) = &change.alias {
+            netdev.link.alias.clone_from(alias);
+        }
+        if let Some(up) = change.up {
+            netdev.link.up = up;
+            netdev.link.carrier = up;
+            if !up {
+                netdev.routes.clear(); // fib_netdev_event
+            }
+        }
+        Ok(())
+    }
+
+    /// `dev_change_name` (net/core/dev.c).
+    fn rename(&mut self, ns: usize, index: u32, name: &IfName) -> Result<(), Errno> {
+        let live_rename = self.live_rename;
+        let netdev = self.find(ns, index)?;
+        if netdev.link.up && !live_rename {
+            return Err(Errno::EBUSY);
+        }
+        if netdev.link.name == *name {
+            return Ok(());
+        }
+        if self.find_named(ns, name.as_str()).is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        self.find(ns, index)?.link.name = name.clone();
+        self.udev(index);
+        self.show();
+        Ok(())
+    }
+
+    /// What udev does to a link of the host that has not the name it gave.
+    fn udev(&mut self, index: u32) {
+        if let Ok(netdev) = self.find(HOST, index) {
+            let persistent = netdev.persistent.clone();
+            if self.udev && self.find_named(HOST, persistent.as_str()).is_err() {
+                let link = &mut self.find(HOST, index).unwrap_or_else(|e| panic!("{e}")).link;
+                link.alt_names.push(persistent.to_string());
+            }
+        }
+    }
+
+    /// Somebody else renames a link.
+    pub(in crate::verbs) fn rename_in(&mut self, ns: usize, index: u32, text: &str) {
+        self.find(ns, index).unwrap_or_else(|e| panic!("{e}")).link.name = name(text);
+        self.show();
+    }
+
+    /// Somebody makes a link in a pod.
+    pub(in crate::verbs) fn plug_in(&mut self, ns: usize, index: u32, text: &str) {
+        self.plug(index, text, None, None);
+        self.links.iter_mut().rev().take(1).for_each(|netdev| netdev.ns = ns);
+    }
+
+    pub(super) fn drop_alt_name(&mut self, ns: usize, index: u32, name: &str) -> Result<(), Errno> {
+        let alt_names = &mut self.find(ns, index)?.link.alt_names;
+        let at = alt_names.iter().position(|alt| alt == name).ok_or(Errno::ENOENT)?;
+        alt_names.remove(at);
+        Ok(())
+    }
+
+    /// `__dev_change_net_namespace` (net/core/dev.c), then the rest of `do_setlink`: the new name is used for the move
+    /// only if the old one is taken in the target, and else set when the link is there.
+    pub(super) fn move_to(&mut self, ns: usize, index: u32, target: usize, wanted: &IfName) -> Result<(), Errno> {
+        let link = self.find(ns, index)?.link.clone();
+        if ns == target {
+            return self.rename(ns, index, wanted);
+        }
+        let mut arrives_as = link.name.clone();
+        if self.find_named(target, link.name.as_str()).is_ok() {
+            if self.find_named(target, wanted.as_str()).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            arrives_as = wanted.clone();
+        }
+        if link.alt_names.iter().any(|alt| self.find_named(target, alt).is_ok()) {
+            return Err(Errno::EEXIST);
+        }
+        let index = self.enter(ns, index, target, arrives_as);
+        self.rename(target, index, wanted)
+    }
+
+    /// The move itself: the link is closed, its addresses go with `NETDEV_UNREGISTER`, and its index stays unless taken.
+    fn enter(&mut self, ns: usize, index: u32, target: usize, arrives_as: IfName) -> u32 {
+        let mut new = index;
+        while self.find(target, new).is_ok() {
+            new += 1;
+        }
+        let netdev = self.find(ns, index).unwrap_or_else(|e| panic!("{e}"));
+        netdev.ns = target;
+        netdev.link.index = new;
+        netdev.link.name = arrives_as;
+        netdev.link.up = false;
+        netdev.link.carrier = false;
+        netdev.addresses.clear();
+        netdev.routes.clear();
+        self.udev(new);
+        self.show();
+        new
+    }
+
+    /// The last process has left, the mount is gone. The links come home some time later, see [`Kernel::refund`].
+    pub(in crate::verbs) fn destroy(&mut self, ns: usize) {
+        self.namespaces[ns].path = None;
+    }
+
+    /// `default_device_exit_net` (net/core/dev.c): real devices go to the host, under their names or as `dev<index>`;
+    /// alternative names that are taken there are dropped.
+    pub(in crate::verbs) fn refund(&mut self, ns: usize) {
+        let indexes: Vec<u32> = (self.links.iter().filter(|netdev| netdev.ns == ns))
+            .map(|netdev| netdev.link.index)
+            .collect();
+        for index in indexes {
+            let link = self.find(ns, index).unwrap_or_else(|e| panic!("{e}")).link.clone();
+            for alt in link
+                .alt_names
+                .iter()
+                .filter(|alt| self.find_named(HOST, alt).is_ok())
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.drop_alt_name(ns, index, &alt).unwrap_or_else(|e| panic!("{e}"));
+            }
+            let arrives_as = match self.find_named(HOST, link.name.as_str()) {
+                Ok(_) => name(&format!("dev{index}")),
+                Err(_) => link.name,
+            };
+            self.enter(ns, index, HOST, arrives_as);
+        }
+    }
+
+    /// All that must be as it was: but for the VF and its representor, also whether links are up.
+    pub(in crate::verbs) fn snapshot(&self) -> String {
+        let mut text = String::new();
+        for Netdev {
+            ns, link, port, device, ..
+        } in &self.links
+        {
+            let up = (*device != Some(VF) && *port != Some("pf0vf0")).then_some(link.up);
+            let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+            writeln!(
+                text,
+                "ns{ns} {} {} {mac} mtu {} alias {:?} alt {:?} master {:?} up {up:?}",
+                link.index, link.name, link.mtu, link.alias, link.alt_names, link.master
+            )
+            .unwrap();
+        }
+        let _ = write!(text, "admin {:?}\nports {:?}", self.admin, self.ports);
+        text
+    }
+}

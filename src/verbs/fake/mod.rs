@@ -1,0 +1,275 @@
+//! A host for tests: a kernel, its sysfs, kube-ovn-daemon, and processes of the plugin that fail or die at a call of
+//! one's choice. The kernel's rules are those of net/core/dev.c and net/core/rtnetlink.c at v6.1.
+
+mod daemon;
+mod faults;
+mod kernel;
+mod stack;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::add::add_vf;
+use super::del::{del_vf, del_without_record};
+use super::{Clock, World};
+use crate::attach::Patience;
+use crate::cni::{self, Call, Environment, Failure, Invocation};
+use crate::device::fixture;
+use crate::state::Store;
+
+pub(super) use daemon::{Daemon, FailAdd, Hold, Switches, host_nic, mac_of};
+pub(super) use faults::{Fault, Faults};
+pub(super) use kernel::{HOST, Kernel, Namespace, Netdev, OTHER_VF, PF, REPRESENTOR, VF, VF_LINK, name};
+use stack::{FakeStack, Shared};
+
+/// A pod's interface.
+#[derive(Debug, Clone)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) container: String,
+    pub(super) ifname: String,
+    pub(super) ns: usize,
+    /// `CNI_NETNS` of ADD, and of DEL while it is there.
+    pub(super) netns: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Well,
+    Badly(Failure),
+    Killed,
+}
+
+impl Ended {
+    pub(super) fn well(&self) -> bool {
+        matches!(self, Self::Well)
+    }
+
+    /// The message of the failure.
+    pub(super) fn failure(self) -> String {
+        match self {
+            Self::Badly(failure) => failure.to_string(),
+            other => panic!("expected a failure, found {other:?}"),
+        }
+    }
+}
+
+pub(super) struct Host {
+    pub(super) shared: Shared,
+    pub(super) daemon: Daemon,
+    pub(super) socket: PathBuf,
+    dir: TempDir,
+}
+
+/// A call as a runtime makes it.
+fn call(verb: &str, pod: &Pod, socket: &Path) -> Call {
+    let env = Environment {
+        command: Some(verb.to_owned()),
+        container_id: Some(pod.container.clone()),
+        netns: Some(pod.netns.display().to_string()),
+        ifname: Some(pod.ifname.clone()),
+        args: Some(format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.name)),
+        path: Some("/opt/cni/bin".to_owned()),
+        netns_override: None,
+    };
+    let conf = serde_json::json!({
+        "cniVersion": "1.1.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": socket,
+        "provider": "sriov.default.ovn", "deviceID": VF,
+    });
+    match cni::parse(&env, conf.to_string().as_bytes(), "kube-ovn").unwrap() {
+        Invocation::Add(call) | Invocation::Del(call) => *call,
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Host {
+    /// Needs a tokio runtime around it.
+    pub(super) fn new(attach_only: bool) -> Self {
+        let dir = fixture::directory();
+        let shared = Shared {
+            kernel: Arc::new(Mutex::new(Kernel::new())),
+            obstacle: dir.path().join(format!("state/vf/{VF}.json.new")),
+            killed: Arc::new(Notify::new()),
+        };
+        let socket = dir.path().join("daemon.sock");
+        let switches = Switches {
+            attach_only,
+            ..Switches::default()
+        };
+        Self {
+            daemon: Daemon::start(&socket, &shared, switches),
+            shared,
+            socket,
+            dir,
+        }
+    }
+
+    /// A pod with a namespace of its own.
+    pub(super) fn pod(&self, name: &str, ifname: &str) -> Pod {
+        let (ns, netns) = self.with(|kernel| {
+            let ns = kernel.namespaces.len();
+            let path = PathBuf::from(format!("/var/run/netns/cni-{ns}"));
+            kernel.namespaces.push(Namespace {
+                path: Some(path.clone()),
+                sysctls: BTreeMap::new(),
+            });
+            (ns, path)
+        });
+        Pod {
+            name: name.to_owned(),
+            container: format!("{ns:04x}56789abcdef0"),
+            ifname: ifname.to_owned(),
+            ns,
+            netns,
+        }
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Kernel) -> T) -> T {
+        self.shared.with(work)
+    }
+
+    pub(super) fn switch(&self, work: impl FnOnce(&mut Switches)) {
+        work(&mut self.daemon.switches.lock().unwrap());
+    }
+
+    /// The next call goes this way.
+    pub(super) fn plan(&self, faults: Faults) {
+        self.with(|kernel| kernel.faults = faults);
+    }
+
+    fn world(&self) -> World<FakeStack> {
+        World {
+            host: FakeStack {
+                shared: self.shared.clone(),
+                ns: HOST,
+            },
+            sysfs: self.with(|kernel| kernel.tree.sysfs()),
+            store: Store::open(&self.dir.path().join("state")).unwrap(),
+            patience: Patience {
+                vf_return: Duration::from_millis(150),
+                port_gone: Duration::from_millis(100),
+                daemon_del: Duration::from_secs(2),
+                dad: Duration::from_millis(200),
+                carrier: Duration::from_millis(50),
+            },
+        }
+    }
+
+    /// Runs a process until it ends or is killed.
+    async fn process(&self, work: impl Future<Output = Result<(), Failure>>) -> Ended {
+        let ended = tokio::select! {
+            biased;
+            () = self.shared.killed.notified() => Ended::Killed,
+            result = work => {
+                if self.with(|kernel| kernel.faults.is_dead()) {
+                    self.shared.killed.notified().await; // killed in a call that can't wait
+                    Ended::Killed
+                } else {
+                    result.map_or_else(Ended::Badly, |()| Ended::Well)
+                }
+            }
+        };
+        // the daemon sees that the connection is closed
+        tokio::task::yield_now().await;
+        ended
+    }
+
+    pub(super) async fn add(&self, pod: &Pod) -> Ended {
+        self.add_by(pod, &self.socket).await
+    }
+
+    /// ADD of a netconf with this socket.
+    pub(super) async fn add_by(&self, pod: &Pod, socket: &Path) -> Ended {
+        let call = call("ADD", pod, socket);
+        let world = self.world();
+        let device = VF.parse().unwrap();
+        self.process(async {
+            let json = add_vf(&world, &call, &device, Clock::start()).await?;
+            let result: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(result["interfaces"][1]["pciID"], VF, "{result}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// DEL as `super::del` runs it, once it knows which world it is in.
+    pub(super) async fn del(&self, pod: &Pod) -> Ended {
+        let call = call("DEL", pod, &self.socket);
+        let world = self.world();
+        let clock = Clock::start();
+        self.process(async {
+            if del_vf(&world, &call, clock).await? {
+                return Ok(());
+            }
+            del_without_record(&call, clock).await
+        })
+        .await
+    }
+
+    /// A DEL without faults, that must succeed.
+    pub(super) async fn del_well(&self, pod: &Pod, context: &str) {
+        self.plan(Faults::default());
+        let ended = self.del(pod).await;
+        assert!(ended.well(), "{context}: DEL: {ended:?}");
+    }
+
+    pub(super) fn snapshot(&self) -> String {
+        self.with(|kernel| kernel.snapshot())
+    }
+
+    /// The records, and the ways to them.
+    pub(super) fn records(&self) -> Vec<String> {
+        let mut names: Vec<String> = ["vf", "attachment"]
+            .iter()
+            .filter_map(|dir| std::fs::read_dir(self.dir.path().join("state").join(dir)).ok())
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.contains(".lock") && !name.contains(".new"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What a process leaves that is killed after it has written the first file of a record.
+    pub(super) fn write_attachment(&self, pod: &Pod) {
+        Store::open(&self.dir.path().join("state")).unwrap();
+        let key = format!("state/attachment/{}:{}", pod.container, pod.ifname);
+        std::fs::write(self.dir.path().join(key), VF).unwrap();
+    }
+
+    #[track_caller]
+    pub(super) fn assert_restored(&self, before: &str, context: &str) {
+        let now = self.snapshot();
+        assert_eq!(now, before, "{context}");
+        assert!(self.records().is_empty(), "{context}: {:?}", self.records());
+    }
+
+    /// The pod has what the daemon promised.
+    #[track_caller]
+    pub(super) fn assert_attached(&self, pod: &Pod, context: &str) {
+        self.with(|kernel| {
+            let vf = (kernel.links.iter())
+                .find(|netdev| netdev.link.parent.as_deref() == Some(VF))
+                .unwrap();
+            assert_eq!(
+                (vf.ns, vf.link.name.as_str()),
+                (pod.ns, pod.ifname.as_str()),
+                "{context}"
+            );
+            assert_eq!(
+                (vf.link.mac, vf.link.mtu, vf.link.up),
+                (Some(mac_of(&pod.name)), 1400, true)
+            );
+            let port = host_nic(&pod.container, &pod.ifname);
+            assert_eq!(kernel.ports, BTreeMap::from([(port, REPRESENTOR)]), "{context}");
+            assert_eq!(kernel.admin[&0], mac_of(&pod.name), "{context}");
+            assert_eq!(kernel.namespaces[pod.ns].sysctls.len(), 4, "{context}");
+        });
+    }
+}

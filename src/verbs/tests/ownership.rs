@@ -1,0 +1,180 @@
+//! Whose VF it is.
+
+use crate::verbs::fake::{Fault, Faults, Hold, Host, Pod};
+
+/// Destroys a pod's namespace as a runtime that lost its DEL does.
+fn destroy(host: &Host, pod: &Pod) {
+    host.with(|kernel| {
+        kernel.destroy(pod.ns);
+        kernel.refund(pod.ns);
+    });
+}
+
+#[tokio::test]
+async fn a_late_del_leaves_the_new_holder_alone() {
+    for attach_only in [false, true] {
+        let host = Host::new(attach_only);
+        let before = host.snapshot();
+        let old = host.pod("old", "net1");
+        assert!(host.add(&old).await.well());
+        destroy(&host, &old);
+        let new = host.pod("new", "net1");
+        let ended = host.add(&new).await;
+        assert!(ended.well(), "{ended:?}");
+        let (held, records) = (host.snapshot(), host.records());
+        for _ in 0..2 {
+            host.del_well(&old, "late").await;
+            assert_eq!(host.snapshot(), held);
+            assert_eq!(host.records(), records);
+            host.assert_attached(&new, "after the late DEL");
+        }
+        host.del_well(&new, "").await;
+        host.assert_restored(&before, "");
+    }
+}
+
+/// The old sandbox's DEL had removed its record, but a way to it was left (a process killed between the two files).
+#[tokio::test]
+async fn a_late_del_that_finds_the_record_of_another() {
+    let host = Host::new(false);
+    let before = host.snapshot();
+    let old = host.pod("old", "net1");
+    let new = host.pod("new", "net1");
+    assert!(host.add(&new).await.well());
+    let held = host.snapshot();
+    host.write_attachment(&old);
+    host.del_well(&old, "late").await;
+    assert_eq!(host.snapshot(), held);
+    assert_eq!(host.records().len(), 2, "{:?}", host.records());
+    host.del_well(&new, "").await;
+    host.assert_restored(&before, "");
+}
+
+/// Killed when only the way to the record was on disk.
+#[tokio::test]
+async fn a_way_to_no_record() {
+    let host = Host::new(false);
+    let before = host.snapshot();
+    let pod = host.pod("pod1", "net1");
+    host.write_attachment(&pod);
+    assert!(host.add(&pod).await.well());
+    host.del_well(&pod, "").await;
+    host.write_attachment(&pod);
+    host.del_well(&pod, "").await;
+    host.assert_restored(&before, "");
+}
+
+#[tokio::test]
+async fn a_held_vf_is_refused_with_the_holders_name() {
+    let host = Host::new(false);
+    let pod = host.pod("pod1", "eth0");
+    assert!(host.add(&pod).await.well());
+    let (held, records) = (host.snapshot(), host.records());
+    let second = Pod {
+        ifname: "net1".to_owned(),
+        ..pod.clone()
+    };
+    let another = host.pod("pod2", "net1");
+    for (claim, hint) in [
+        (&second, "Multus gives the default network"),
+        (&another, "delete that pod first"),
+        (&pod, "a repeated ADD needs a DEL first"),
+    ] {
+        host.plan(Faults::default());
+        let message = host.add(claim).await.failure();
+        let holder = "VF 0000:03:00.2 is held by pod default/pod1 (eth0 of sandbox 000156789abc)";
+        assert!(message.contains(holder) && message.contains(hint), "{message}");
+        assert_eq!((host.snapshot(), host.records()), (held.clone(), records.clone()));
+    }
+    // the DELs that follow the failed ADDs
+    host.del_well(&second, "").await;
+    host.del_well(&another, "").await;
+    host.assert_attached(&pod, "after the DELs of others");
+}
+
+/// When it can't be found out whether the holder lives, its VF stays with it.
+#[tokio::test]
+async fn a_fault_does_not_make_a_holder_dead() {
+    for fault in [Fault::Refuse, Fault::Lose, Fault::Kill, Fault::KillAfter] {
+        let host = Host::new(false);
+        let pod = host.pod("pod1", "net1");
+        assert!(host.add(&pod).await.well());
+        let (held, records) = (host.snapshot(), host.records());
+        let another = host.pod("pod2", "net1");
+        for number in 1.. {
+            host.plan(Faults::plan(fault, number));
+            let ended = host.add(&another).await;
+            assert!(!ended.well(), "{fault:?} at call {number}");
+            assert_eq!((host.snapshot(), host.records()), (held.clone(), records.clone()));
+            if !host.with(|kernel| kernel.faults.hit()) {
+                assert!(number > 2, "the holder was not looked for");
+                break;
+            }
+        }
+    }
+}
+
+/// The runtime made the next pod's namespace at the path of the old one's: the record's identity tells them apart.
+#[tokio::test]
+async fn a_namespace_at_the_path_of_another() {
+    let host = Host::new(true);
+    let before = host.snapshot();
+    let old = host.pod("old", "net1");
+    assert!(host.add(&old).await.well());
+    destroy(&host, &old);
+    let mut new = host.pod("new", "net1");
+    new.netns.clone_from(&old.netns);
+    host.with(|kernel| kernel.namespaces[new.ns].path = Some(old.netns.clone()));
+    let ended = host.add(&new).await;
+    assert!(ended.well(), "{ended:?}");
+    host.del_well(&old, "late").await;
+    host.assert_attached(&new, "after the late DEL");
+    host.del_well(&new, "").await;
+    host.assert_restored(&before, "");
+}
+
+/// An ADD that we gave up goes on in the daemon: it does not find the VF any more, by then the next pod's, and takes
+/// away what it has made.
+#[tokio::test]
+async fn an_add_that_the_daemon_finishes_late() {
+    let host = Host::new(false);
+    let before = host.snapshot();
+    let pod = host.pod("pod1", "net1");
+    host.switch(|switches| switches.hold_add = Some(Hold::BeforeMove));
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(300), host.add(&pod)).await;
+    assert!(given_up.is_err(), "the ADD was not held");
+    host.switch(|switches| switches.hold_add = None);
+    host.del_well(&pod, "").await;
+    host.assert_restored(&before, "after DEL");
+    host.daemon.go_on.notify_one();
+    host.daemon.ended.notified().await;
+    host.assert_restored(&before, "after the daemon's ADD");
+}
+
+/// The daemon was still waiting for the pod's addresses when it was given up: it reads the VF's name only then, and
+/// attaches it to the old pod as long as that has a namespace. The next ADD cleans up after it.
+#[tokio::test]
+async fn an_add_that_the_daemon_begins_late() {
+    for destroyed in [false, true] {
+        let host = Host::new(false);
+        let pod = host.pod("pod1", "net1");
+        host.switch(|switches| switches.hold_add = Some(Hold::AtFirst));
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(300), host.add(&pod)).await;
+        assert!(given_up.is_err(), "the ADD was not held");
+        host.switch(|switches| switches.hold_add = None);
+        host.del_well(&pod, "").await;
+        if destroyed {
+            destroy(&host, &pod);
+        }
+        host.daemon.go_on.notify_one();
+        host.daemon.ended.notified().await;
+        host.with(|kernel| assert_eq!(kernel.ports.is_empty(), destroyed, "{:?}", kernel.ports));
+        destroy(&host, &pod);
+        let next = host.pod("pod2", "net1");
+        let ended = host.add(&next).await;
+        assert!(ended.well(), "{ended:?}");
+        host.assert_attached(&next, "");
+        host.del_well(&next, "").await;
+        assert!(host.records().is_empty());
+    }
+}
