@@ -243,6 +243,11 @@ impl Host {
         std::fs::write(self.dir.path().join(key), VF).unwrap();
     }
 
+    /// The state directory is gone, or never was: another program made the attachments.
+    pub(super) fn lose_records(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("state")).unwrap();
+    }
+
     #[track_caller]
     pub(super) fn assert_restored(&self, before: &str, context: &str) {
         let now = self.snapshot();

@@ -1,6 +1,6 @@
 //! Whose VF it is.
 
-use crate::verbs::fake::{Fault, Faults, Hold, Host, Pod};
+use crate::verbs::fake::{Fault, Faults, HOST, Hold, Host, Pod, VF_LINK, name};
 
 /// Destroys a pod's namespace as a runtime that lost its DEL does.
 fn destroy(host: &Host, pod: &Pod) {
@@ -177,4 +177,64 @@ async fn an_add_that_the_daemon_begins_late() {
         host.del_well(&next, "").await;
         assert!(host.records().is_empty());
     }
+}
+
+/// The stock plugin made the attachment: no record tells how the VF was, but the daemon left its name as alias.
+#[tokio::test]
+async fn a_vf_that_stock_left_in_the_pod_comes_home() {
+    for (alias, home) in [("ens1f0v0", "ens1f0v0"), ("p0", "vf"), ("not/a name", "vf"), ("", "vf")] {
+        let host = Host::new(false);
+        let pod = host.pod("pod1", "eth0");
+        assert!(host.add(&pod).await.well());
+        host.lose_records();
+        host.with(|kernel| {
+            let vf = kernel
+                .links
+                .iter_mut()
+                .find(|netdev| netdev.link.index == VF_LINK)
+                .unwrap();
+            vf.link.alias = alias.to_owned();
+        });
+        host.del_well(&pod, alias).await;
+        host.with(|kernel| {
+            let vf = kernel.links.iter().find(|netdev| netdev.link.index == VF_LINK).unwrap();
+            assert_eq!((vf.ns, vf.link.up), (HOST, false), "{alias}");
+            assert!(
+                vf.link.name.as_str().starts_with(home) && vf.link.alias.is_empty(),
+                "{:?}",
+                vf.link
+            );
+            assert!(kernel.ports.is_empty() && kernel.admin[&0].is_zero(), "{alias}");
+        });
+        assert!(host.records().is_empty());
+        host.del_well(&pod, "again").await;
+    }
+}
+
+/// Stdin names a VF that is not in the pod, or is another pod's: a DEL without a record touches neither.
+#[tokio::test]
+async fn a_vf_that_is_not_in_the_pod_is_not_adopted() {
+    let host = Host::new(false);
+    let before = host.snapshot();
+    let holder = host.pod("pod1", "eth0");
+    let stranger = host.pod("pod2", "eth0");
+    host.del_well(&stranger, "VF in the host").await;
+    host.assert_restored(&before, "VF in the host");
+    assert!(host.add(&holder).await.well());
+    let held = host.snapshot();
+    host.del_well(&stranger, "VF in another pod").await;
+    assert_eq!(host.snapshot(), held);
+    host.assert_attached(&holder, "after the stranger's DEL");
+    host.lose_records();
+    host.with(|kernel| {
+        let veth = kernel
+            .links
+            .iter_mut()
+            .find(|netdev| netdev.link.index == VF_LINK)
+            .unwrap();
+        veth.link.name = name("renamed");
+    });
+    let renamed = host.snapshot();
+    host.del_well(&stranger, "VF in another pod, no record").await;
+    assert_eq!(host.snapshot(), renamed);
 }
