@@ -1,7 +1,7 @@
 use super::take::{attempt_name, before};
-use super::{Claim, Error, World};
+use super::{Error, World};
 use crate::net::Stack;
-use crate::state::{Before, Lock, Record, Stage};
+use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
 use crate::types::Mac;
 
 /// A record for an attachment that the stock plugin made before this one took its place: DEL has none, but the VF is in
@@ -43,17 +43,10 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
         claim.device
     );
     let record = Record {
-        format: Record::format(),
+        format: FORMAT,
         stage: Stage::Attached,
-        network: claim.network.clone(),
-        container: claim.container.clone(),
-        ifname: claim.ifname.clone(),
-        pod: claim.pod.clone(),
-        socket: claim.socket.clone(),
-        provider: claim.provider.clone(),
-        netns: claim.netns.clone(),
+        claim: claim.clone(),
         netns_id: pod.id(),
-        device: vf.address,
         pf: vf.pf,
         vf_index: vf.index,
         vf: Before {

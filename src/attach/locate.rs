@@ -25,7 +25,7 @@ pub(super) async fn locate<'a, S: Stack>(
     record: &Record,
     pods: &'a [S],
 ) -> Result<Place<'a, S>, Error> {
-    let netdevs = match world.sysfs.netdevs(&record.device) {
+    let netdevs = match world.sysfs.netdevs(&record.claim.device) {
         Err(device::Error::NoSuchDevice { .. }) => return Ok(Place::Gone),
         other => other?,
     };
@@ -39,7 +39,7 @@ pub(super) async fn locate<'a, S: Stack>(
             return Ok(Place::Pod(pod, link));
         }
     }
-    match world.sysfs.vf(&record.device) {
+    match world.sysfs.vf(&record.claim.device) {
         Err(device::Error::NoSuchDevice { .. }) => Ok(Place::Gone),
         Ok(vf) if !makes_netdevs(vf.driver.as_deref()) => Ok(Place::NoNetdev),
         _ => Ok(Place::Elsewhere),
@@ -51,7 +51,7 @@ pub(super) async fn locate<'a, S: Stack>(
 /// nor does any kernel for a software link, which may well have the index that the VF had in the host.
 pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
     let is_ours = |link: &Link| {
-        link.belongs_to(&record.device)
+        link.belongs_to(&record.claim.device)
             .unwrap_or(!link.software && link.index == record.vf.ifindex)
     };
     if let Some(link) = pod.link(record.vf.ifindex).await?
@@ -59,7 +59,7 @@ pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<
     {
         return Ok(Some(link));
     }
-    if let Some(link) = pod.link_named(&record.ifname).await?
+    if let Some(link) = pod.link_named(&record.claim.ifname).await?
         && is_ours(&link)
     {
         return Ok(Some(link));

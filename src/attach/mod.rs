@@ -33,7 +33,7 @@ pub use adopt::adopt;
 pub use error::{Error, Kind};
 pub use plumb::plumb;
 pub use prepare::prepare;
-pub use take::{Claim, Taken, take};
+pub use take::{Taken, take};
 pub use undo::undo;
 pub use verify::verify;
 
@@ -86,12 +86,12 @@ impl Default for Patience {
 pub fn port_removal(record: &Record) -> Request {
     Request {
         cni_type: "kube-ovn".to_owned(),
-        pod_name: record.pod.name.clone(),
-        pod_namespace: record.pod.namespace.clone(),
-        container_id: record.container.to_string(),
+        pod_name: record.claim.pod.name.clone(),
+        pod_namespace: record.claim.pod.namespace.clone(),
+        container_id: record.claim.container.to_string(),
         net_ns: NO_NETNS.to_owned(),
-        if_name: record.ifname.to_string(),
-        provider: record.provider.clone(),
+        if_name: record.claim.ifname.to_string(),
+        provider: record.claim.provider.clone(),
         ..Request::default()
     }
 }
@@ -102,7 +102,7 @@ pub const NO_NETNS: &str = "none";
 /// Whether the record's attachment can still be alive: the namespace that it was made for is still there. When that
 /// can't be found out, it is not dead: a VF must not be taken from a pod because we ran out of file descriptors.
 fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
-    match world.host.open(&record.netns) {
+    match world.host.open(&record.claim.netns) {
         Ok(pod) => Ok(pod.id() == record.netns_id),
         Err(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Ok(false),
         Err(other) => Err(other.into()),
@@ -111,7 +111,7 @@ fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
 
 /// The namespace of a record, if it is still at the record's path or at `hint`, the path that DEL was given.
 pub fn pods_of<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Vec<S> {
-    let paths = [Some(record.netns.as_path()), hint];
+    let paths = [Some(record.claim.netns.as_path()), hint];
     let open = paths
         .into_iter()
         .flatten()

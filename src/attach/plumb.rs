@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub async fn plumb<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) -> Result<(), Error> {
     let record = &taken.record;
     let pod = &taken.pod;
-    world.host.move_to(record.vf.ifindex, pod, &record.ifname).await?;
+    world.host.move_to(record.vf.ifindex, pod, &record.claim.ifname).await?;
     let Some(link) = in_pod(pod, record).await? else {
         return Err(net::Error::gone(record.vf.ifindex).into());
     };
@@ -88,7 +88,7 @@ async fn announce<S: Stack>(world: &World<S>, taken: &Taken<S>, link: &Link, rep
     }
     let addresses: Vec<IpAddr> = reply.ips.iter().map(|ip| ip.address.ip()).collect();
     if let Some(mac) = reply.mac
-        && let Err(e) = taken.pod.announce(&taken.record.ifname, mac, &addresses)
+        && let Err(e) = taken.pod.announce(&taken.record.claim.ifname, mac, &addresses)
     {
         log::warn!("{e}");
     }

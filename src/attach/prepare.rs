@@ -30,13 +30,13 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
     log::warn!(
         "representor {} of VF {} is still the port of a sandbox that is gone: removing it",
         link.name,
-        record.device
+        record.claim.device
     );
     let request = Request {
         cni_type: "kube-ovn".to_owned(),
         // the names of the new pod: up to v1.12 the daemon does nothing for a pod that it does not know
-        pod_name: record.pod.name.clone(),
-        pod_namespace: record.pod.namespace.clone(),
+        pod_name: record.claim.pod.name.clone(),
+        pod_namespace: record.claim.pod.namespace.clone(),
         container_id: container,
         net_ns: NO_NETNS.to_owned(),
         if_name: ifname,
@@ -44,10 +44,10 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
         provider: "none".to_owned(),
         ..Request::default()
     };
-    Client::new(&record.socket)
+    Client::new(&record.claim.socket)
         .del(&request, Instant::now() + world.patience.daemon_del)
         .await?;
-    wait_for_port_gone(world, &record.device, link.index).await
+    wait_for_port_gone(world, &record.claim.device, link.index).await
 }
 
 /// The container ID (padded to what the daemon needs) and interface name that make the daemon compute this port name:

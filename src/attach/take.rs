@@ -1,5 +1,4 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::locate::makes_netdevs;
@@ -7,32 +6,11 @@ use super::prepare::port_owner;
 use super::{Error, World, is_live, pods_of, undo};
 use crate::device::{self, Netdev, Representor, Uplink, Vf};
 use crate::net::{EswitchMode, Link, Stack};
-use crate::state::{Before, Lock, Pod, Record, Stage};
-use crate::types::{ContainerId, IfName, PciAddress};
+use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
+use crate::types::IfName;
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
-
-/// Who wants a VF, and where.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// Name of the network.
-    pub network: String,
-    /// The sandbox.
-    pub container: ContainerId,
-    /// The interface in the pod.
-    pub ifname: IfName,
-    /// The pod.
-    pub pod: Pod,
-    /// The daemon's socket.
-    pub socket: PathBuf,
-    /// The netconf's provider.
-    pub provider: String,
-    /// `CNI_NETNS`.
-    pub netns: PathBuf,
-    /// The VF.
-    pub device: PciAddress,
-}
 
 /// A VF that is ours until it is given back: its record is on disk, its lock held.
 pub struct Taken<S> {
@@ -94,17 +72,10 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
     let representor_link = fresh(world, &representor.netdev).await?;
     refuse_foreign_port(world, &vf, &representor_link).await?;
     let record = Record {
-        format: Record::format(),
+        format: FORMAT,
         stage: Stage::Preparing,
-        network: claim.network.clone(),
-        container: claim.container.clone(),
-        ifname: claim.ifname.clone(),
-        pod: claim.pod.clone(),
-        socket: claim.socket.clone(),
-        provider: claim.provider.clone(),
-        netns: claim.netns.clone(),
+        claim: claim.clone(),
         netns_id: pod.id(),
-        device: vf.address.clone(),
         pf: vf.pf.clone(),
         vf_index: vf.index,
         vf: before(&vf_link),
@@ -114,7 +85,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
     };
     if let Err(error) = world.store.write(&record) {
         // the way to the record may be there, and leads nowhere
-        world.store.forget(&record.container, &record.ifname)?;
+        world.store.forget(&record.claim.container, &record.claim.ifname)?;
         return Err(error.into());
     }
     Ok(Taken { record, pod, lock })
@@ -128,7 +99,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
     if is_live(world, &record)? {
         let hint = if record.is_of(&claim.container, &claim.ifname) {
             "it was added already: a repeated ADD needs a DEL first"
-        } else if record.container == claim.container {
+        } else if record.claim.container == claim.container {
             "Multus gives the default network and a further network of a pod the same VF when both name the same \
              NetworkAttachmentDefinition: name another one for the second"
         } else {
@@ -137,7 +108,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         return Err(Error::Held {
             device: claim.device.clone(),
             holder: record.holder(),
-            netns: record.netns.display().to_string(),
+            netns: record.claim.netns.display().to_string(),
             hint,
         });
     }

@@ -52,7 +52,7 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
         return Ok(world.store.remove(record)?);
     }
     Err(Error::Unfinished {
-        device: record.device.clone(),
+        device: record.claim.device.clone(),
         problems,
     })
 }
@@ -116,9 +116,9 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
                 // it comes home when its namespace ends, which we must not prevent
                 pods.clear();
                 if start.elapsed() > world.patience.vf_return {
-                    let vf = world.sysfs.vf(&record.device)?;
+                    let vf = world.sysfs.vf(&record.claim.device)?;
                     return Err(Error::Elsewhere {
-                        device: record.device.clone(),
+                        device: record.claim.device.clone(),
                         driver: vf.driver.unwrap_or_default(),
                         seconds: world.patience.vf_return.as_secs(),
                     });
@@ -129,7 +129,7 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
         if start.elapsed() > world.patience.vf_return * 2 {
             let why = "it does not stay where it was put; does another program move it?".to_owned();
             return Err(net::Error::NoAnswer {
-                what: format!("bring VF {} home", record.device),
+                what: format!("bring VF {} home", record.claim.device),
                 why,
             }
             .into());
@@ -140,7 +140,7 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
 /// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone). When it can't be
 /// resolved, the one of the record may still be there: a VF can be unplugged without it.
 async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Option<Link>, Error> {
-    let resolved = world.sysfs.vf(&record.device).and_then(|vf| {
+    let resolved = world.sysfs.vf(&record.claim.device).and_then(|vf| {
         let uplink = world.sysfs.uplink(&vf.pf)?;
         world.sysfs.representor(&vf, &uplink)
     });
@@ -158,9 +158,11 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
 /// Has the daemon remove the port, and sees that it did.
 async fn remove_port<S: Stack>(world: &World<S>, record: &Record, representor: Option<&Link>) -> Result<(), Error> {
     let deadline = Instant::now() + world.patience.daemon_del;
-    Client::new(&record.socket).del(&port_removal(record), deadline).await?;
+    Client::new(&record.claim.socket)
+        .del(&port_removal(record), deadline)
+        .await?;
     match representor {
-        Some(link) => wait_for_port_gone(world, &record.device, link.index).await,
+        Some(link) => wait_for_port_gone(world, &record.claim.device, link.index).await,
         None => Ok(()),
     }
 }
@@ -195,7 +197,11 @@ async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Record) -> Resul
     let Some(before) = record.admin_mac else {
         return Ok(());
     };
-    let Ok(uplink) = world.sysfs.vf(&record.device).and_then(|vf| world.sysfs.uplink(&vf.pf)) else {
+    let Ok(uplink) = world
+        .sysfs
+        .vf(&record.claim.device)
+        .and_then(|vf| world.sysfs.uplink(&vf.pf))
+    else {
         return Ok(()); // no VF or no PF driver: there is nothing that could hold a MAC
     };
     let pf = uplink.netdev.ifindex;

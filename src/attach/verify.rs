@@ -11,14 +11,14 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
     match in_pod(&taken.pod, record).await? {
         Some(link) => interface(taken, &link, reply, &mut findings).await?,
         None => {
-            let place = match world.sysfs.netdevs(&record.device) {
+            let place = match world.sysfs.netdevs(&record.claim.device) {
                 Ok(netdevs) if !netdevs.is_empty() => "it is in the host's network namespace",
                 Ok(_) => "it is in another network namespace, or gone",
                 Err(_) => "the VF is gone",
             };
             findings.push(format!(
                 "the VF's netdev is not in the pod's network namespace {}: {place}",
-                record.netns.display()
+                record.claim.netns.display()
             ));
         }
     }
@@ -26,8 +26,8 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
     match representor {
         Some(link) if findings.is_empty() => Ok(link),
         _ => Err(Error::NotAsSaid {
-            device: record.device.clone(),
-            ifname: record.ifname.clone(),
+            device: record.claim.device.clone(),
+            ifname: record.claim.ifname.clone(),
             findings,
         }),
     }
@@ -39,7 +39,7 @@ async fn interface<S: Stack>(
     reply: &Reply,
     findings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let ifname = &taken.record.ifname;
+    let ifname = &taken.record.claim.ifname;
     if link.name != *ifname {
         findings.push(format!("it is called {} in the pod, expected {ifname}", link.name));
     }
@@ -91,7 +91,7 @@ async fn representor<S: Stack>(
     findings: &mut Vec<String>,
 ) -> Result<Option<Link>, Error> {
     let record = &taken.record;
-    let vf = world.sysfs.vf(&record.device)?;
+    let vf = world.sysfs.vf(&record.claim.device)?;
     let uplink = world.sysfs.uplink(&vf.pf)?;
     let now = world.sysfs.representor(&vf, &uplink)?;
     let Some(link) = world.host.link(now.netdev.ifindex).await? else {

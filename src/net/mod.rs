@@ -16,9 +16,8 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
-use crate::types::{IfName, Mac, PciAddress};
+use crate::types::{IfName, Mac, NetnsId, PciAddress};
 
-pub use crate::types::NetnsId;
 pub use devlink::EswitchMode;
 pub use error::Error;
 pub use link::{Address, Link, LinkChange};

@@ -89,7 +89,7 @@ async fn steps<S: Stack>(
 ) -> Result<Vec<u8>, Failure> {
     attach::prepare(world, taken).await.map_err(failed)?;
     taken.advance(world, Stage::Asked).map_err(failed)?;
-    let device = taken.record.device.clone();
+    let device = taken.record.claim.device.clone();
     let request = Request {
         device_id: device.to_string(),
         // the one value that means something to the daemon is not so: the VF has a netdev
@@ -100,7 +100,7 @@ async fn steps<S: Stack>(
         vf_plumbing: "cni".to_owned(),
         ..request(call)
     };
-    let client = Client::new(&taken.record.socket);
+    let client = Client::new(&taken.record.claim.socket);
     let reply = match client.add(&request, clock.add_reply()).await {
         Ok(reply) => reply,
         Err(error @ daemon::Error::Unreachable { .. }) => {

@@ -1,7 +1,6 @@
-use crate::attach::Claim;
 use crate::cni::{Call, Code, Failure, Mode};
 use crate::daemon::{Request, RequestRoute};
-use crate::state::Pod;
+use crate::state::{Claim, Pod};
 use crate::types::PciAddress;
 
 /// What the daemon is asked for a call, as stock asks it.

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 use super::faults::Fault;
 use super::kernel::{Kernel, UPLINK};
-use crate::net::{Address, Error, EswitchMode, Link, LinkChange, NetnsId, Stack};
-use crate::types::{IfName, Mac, PciAddress};
+use crate::net::{Address, Error, EswitchMode, Link, LinkChange, Stack};
+use crate::types::{IfName, Mac, NetnsId, PciAddress};
 
 /// A kernel that the plugin, the daemon and the test share.
 #[derive(Clone)]

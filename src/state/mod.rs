@@ -10,20 +10,20 @@
 //! /run/kube-ovn-offload/attachment/<container>:<ifname>   the PCI address
 //! ```
 
+mod record;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use crate::types::{ContainerId, IfName, PciAddress};
 
-use crate::types::{ContainerId, IfName, Mac, NetnsId, PciAddress};
+pub use record::{Before, Claim, FORMAT, Pod, Record, Stage};
 
 /// Where the state is, on every host.
 pub const DIRECTORY: &str = "/run/kube-ovn-offload";
-/// Format of the records that this program writes and reads.
-const FORMAT: u32 = 1;
 /// A record is about 1 KB.
 const MAX_RECORD: u64 = 64 * 1024;
 /// Longest name of a file that ext4, tmpfs and overlayfs take is 255 bytes.
@@ -73,111 +73,6 @@ pub enum Error {
     /// Container ID and interface name make no file name.
     #[error("container ID {0:.40}… is too long: with the interface name it must have at most {MAX_KEY} bytes")]
     KeyTooLong(ContainerId),
-}
-
-/// How far an attachment has come: what may have been done up to now. Written before it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// The VF may have its attempt's name, a stale port of its representor may be gone.
-    Preparing,
-    /// The daemon may have done any part of its ADD.
-    Asked,
-    /// We may have moved the VF into the pod and configured it.
-    Plumbing,
-    /// ADD has succeeded.
-    Attached,
-}
-
-/// A network interface as it was before us.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Before {
-    /// Its index then.
-    pub ifindex: u32,
-    /// Its name.
-    pub name: IfName,
-    /// Its MAC.
-    pub mac: Option<Mac>,
-    /// Its MTU in bytes.
-    pub mtu: u32,
-    /// Its alias.
-    pub alias: String,
-    /// Whether it was up.
-    pub up: bool,
-}
-
-/// The pod, for messages and for requests to the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pod {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// UID; empty when the runtime does not tell.
-    pub uid: String,
-}
-
-/// A VF that we hold, and how to give it back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Format of this record.
-    pub format: u32,
-    /// How far ADD has come.
-    pub stage: Stage,
-    /// Name of the network (the netconf's `name`).
-    pub network: String,
-    /// The sandbox.
-    pub container: ContainerId,
-    /// The interface in the pod.
-    pub ifname: IfName,
-    /// The pod.
-    pub pod: Pod,
-    /// The daemon's socket.
-    pub socket: PathBuf,
-    /// The netconf's provider.
-    pub provider: String,
-    /// Path of the pod's network namespace, as the runtime gave it.
-    pub netns: PathBuf,
-    /// Which namespace that was.
-    pub netns_id: NetnsId,
-    /// The VF.
-    pub device: PciAddress,
-    /// Its PF.
-    pub pf: PciAddress,
-    /// Its number among the PF's VFs.
-    pub vf_index: u32,
-    /// The VF's netdev before.
-    pub vf: Before,
-    /// The VF's representor before.
-    pub representor: Before,
-    /// The MAC that the PF administered for the VF before; `None` when the PF told none.
-    pub admin_mac: Option<Mac>,
-    /// The name that the VF has in the host's namespace during this attempt, and no other VF or attempt ever has.
-    pub attempt: IfName,
-}
-
-impl Record {
-    /// Names the holder in messages.
-    #[must_use]
-    pub fn holder(&self) -> String {
-        let short: String = self.container.as_str().chars().take(12).collect();
-        format!(
-            "pod {}/{} ({} of sandbox {short})",
-            self.pod.namespace, self.pod.name, self.ifname
-        )
-    }
-
-    /// Whether this is the record of that attachment.
-    #[must_use]
-    pub fn is_of(&self, container: &ContainerId, ifname: &IfName) -> bool {
-        self.container == *container && self.ifname == *ifname
-    }
-
-    /// The format that a new record has.
-    #[must_use]
-    pub fn format() -> u32 {
-        FORMAT
-    }
 }
 
 /// The lock of a VF; free again when this is dropped, or the process is gone.
@@ -291,8 +186,8 @@ impl Store {
         if record.format != FORMAT {
             return Err(unreadable(format!("format {}, not {FORMAT}", record.format)));
         }
-        if record.device != *device {
-            return Err(unreadable(format!("it is about {}", record.device)));
+        if record.claim.device != *device {
+            return Err(unreadable(format!("it is about {}", record.claim.device)));
         }
         Ok(Some(record))
     }
@@ -317,11 +212,11 @@ impl Store {
     /// Writes a record. To be called with the VF's lock held.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
         // the way to the record comes first: a record that DEL does not find would block the VF
-        let attachment = self.attachment_path(&record.container, &record.ifname)?;
+        let attachment = self.attachment_path(&record.claim.container, &record.claim.ifname)?;
         if !attachment.exists() {
-            replace(&attachment, record.device.as_str().as_bytes())?;
+            replace(&attachment, record.claim.device.as_str().as_bytes())?;
         }
-        let path = self.record_path(&record.device);
+        let path = self.record_path(&record.claim.device);
         let json = serde_json::to_vec_pretty(record).map_err(|e| Error::Unreadable {
             path: path.clone(),
             why: e.to_string(),
@@ -336,8 +231,8 @@ impl Store {
 
     /// Drops a record. To be called with the VF's lock held.
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
-        remove_file(&self.record_path(&record.device))?;
-        self.forget(&record.container, &record.ifname)
+        remove_file(&self.record_path(&record.claim.device))?;
+        self.forget(&record.claim.container, &record.claim.ifname)
     }
 }
 
@@ -394,6 +289,7 @@ fn remove_file(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::types::{Mac, NetnsId};
 
     pub(crate) fn record() -> Record {
         let before = |ifindex, name: &str| Before {
@@ -407,22 +303,24 @@ pub(crate) mod tests {
         Record {
             format: FORMAT,
             stage: Stage::Preparing,
-            network: "kube-ovn".to_owned(),
-            container: "0123456789abcdef".parse().unwrap(),
-            ifname: "eth0".parse().unwrap(),
-            pod: Pod {
-                namespace: "default".to_owned(),
-                name: "pod1".to_owned(),
-                uid: String::new(),
+            claim: Claim {
+                network: "kube-ovn".to_owned(),
+                container: "0123456789abcdef".parse().unwrap(),
+                ifname: "eth0".parse().unwrap(),
+                pod: Pod {
+                    namespace: "default".to_owned(),
+                    name: "pod1".to_owned(),
+                    uid: String::new(),
+                },
+                socket: PathBuf::from("/run/x.sock"),
+                provider: "sriov.default.ovn".to_owned(),
+                netns: PathBuf::from("/var/run/netns/cni-1"),
+                device: "0000:03:00.2".parse().unwrap(),
             },
-            socket: PathBuf::from("/run/x.sock"),
-            provider: "sriov.default.ovn".to_owned(),
-            netns: PathBuf::from("/var/run/netns/cni-1"),
             netns_id: NetnsId {
                 device: 4,
                 inode: 4_026_532_000,
             },
-            device: "0000:03:00.2".parse().unwrap(),
             pf: "0000:03:00.0".parse().unwrap(),
             vf_index: 0,
             vf: before(7, "ens1f0v0"),
@@ -437,21 +335,24 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
         let mut record = record();
-        assert_eq!(store.read(&record.device).unwrap(), None);
+        assert_eq!(store.read(&record.claim.device).unwrap(), None);
         store.write(&record).unwrap();
         record.stage = Stage::Attached;
         store.write(&record).unwrap();
-        assert_eq!(store.read(&record.device).unwrap().as_ref(), Some(&record));
+        assert_eq!(store.read(&record.claim.device).unwrap().as_ref(), Some(&record));
         assert_eq!(
-            store.find(&record.container, &record.ifname).unwrap(),
-            Some(record.device.clone())
+            store.find(&record.claim.container, &record.claim.ifname).unwrap(),
+            Some(record.claim.device.clone())
         );
-        assert_eq!(store.find(&record.container, &"net1".parse().unwrap()).unwrap(), None);
+        assert_eq!(
+            store.find(&record.claim.container, &"net1".parse().unwrap()).unwrap(),
+            None
+        );
         for _ in 0..2 {
             store.remove(&record).unwrap();
         }
-        assert_eq!(store.read(&record.device).unwrap(), None);
-        assert_eq!(store.find(&record.container, &record.ifname).unwrap(), None);
+        assert_eq!(store.read(&record.claim.device).unwrap(), None);
+        assert_eq!(store.find(&record.claim.container, &record.claim.ifname).unwrap(), None);
     }
 
     #[test]
@@ -459,11 +360,11 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
         let mut record = record();
-        let path = store.record_path(&record.device);
+        let path = store.record_path(&record.claim.device);
         for content in ["", "{}", "null", "garbage", &"[".repeat(100_000)] {
             fs::write(&path, content).unwrap();
             assert!(
-                matches!(store.read(&record.device), Err(Error::Unreadable { .. })),
+                matches!(store.read(&record.claim.device), Err(Error::Unreadable { .. })),
                 "{content:.20}"
             );
         }
@@ -471,12 +372,12 @@ pub(crate) mod tests {
         fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
         assert!(
             store
-                .read(&record.device)
+                .read(&record.claim.device)
                 .unwrap_err()
                 .to_string()
                 .contains("format 2, not 1")
         );
-        let (container, ifname) = (record.container.clone(), record.ifname.clone());
+        let (container, ifname) = (record.claim.container.clone(), record.claim.ifname.clone());
         fs::write(store.attachment_path(&container, &ifname).unwrap(), "../../etc/passwd").unwrap();
         assert!(matches!(store.find(&container, &ifname), Err(Error::Unreadable { .. })));
     }
@@ -500,9 +401,9 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
         let mut record = record();
-        record.container = "a".repeat(300).parse().unwrap();
+        record.claim.container = "a".repeat(300).parse().unwrap();
         assert!(matches!(store.write(&record), Err(Error::KeyTooLong(_))));
-        assert_eq!(store.find(&record.container, &record.ifname).unwrap(), None);
+        assert_eq!(store.find(&record.claim.container, &record.claim.ifname).unwrap(), None);
     }
 
     #[tokio::test]
@@ -511,9 +412,9 @@ pub(crate) mod tests {
         let store = Store::open(&dir.path().join("state")).unwrap();
         let record = record();
         store.write(&record).unwrap();
-        let lock = store.lock(&record.device, Instant::now()).await.unwrap();
+        let lock = store.lock(&record.claim.device, Instant::now()).await.unwrap();
         let busy = store
-            .lock(&record.device, Instant::now())
+            .lock(&record.claim.device, Instant::now())
             .await
             .unwrap_err()
             .to_string();
@@ -522,6 +423,6 @@ pub(crate) mod tests {
             "{busy}"
         );
         drop(lock);
-        store.lock(&record.device, Instant::now()).await.unwrap();
+        store.lock(&record.claim.device, Instant::now()).await.unwrap();
     }
 }
