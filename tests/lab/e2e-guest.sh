@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# e2e-guest.sh TEST_EXECUTABLE EMULATOR KUBE_OVN [ARG...]: the guest's part of the end-to-end tests: the node of world.sh, then the
+# tests one by one, for they share it. They find in their environment the variables of world.sh and
+#   WORLD_EMULATOR, WORLD_KUBE_OVN   the executables
+set -euo pipefail
+# shellcheck source=tests/lab/world.sh
+. "$LAB_DIR/world.sh"
+
+tests=$1
+export WORLD_EMULATOR=$2 WORLD_KUBE_OVN=$3
+shift 3
+# shellcheck disable=SC2119
+world_start
+world_plugin "$WORLD_KUBE_OVN"
+exec "$tests" --test-threads=1 "$@"
