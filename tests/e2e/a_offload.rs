@@ -1,0 +1,110 @@
+//! The released daemon moves and configures the VF; the plugin looks after it.
+
+use crate::attachment::{assert_attached, assert_no_port, assert_port, assert_result, port_name};
+use crate::command::ip_json;
+use crate::daemon::HEAD;
+use crate::lab::Lab;
+use crate::nic::vf;
+use crate::traffic::{assert_offloads, ping};
+
+/// ADD of two pods in these versions of CNI, traffic, DEL.
+fn two_pods(vfs: [(usize, usize); 2], versions: [&str; 2]) {
+    let mut lab = Lab::with(HEAD);
+    let pods = [lab.pod(1), lab.pod(2)];
+    let vfs = vfs.map(|(pf, index)| vf(pf, index));
+    for ((pod, vf), version) in pods.iter().zip(&vfs).zip(versions) {
+        let answer = pod.add(vf).key("cniVersion", version).run();
+        assert_result(&answer, version, pod, vf);
+        assert_attached(pod, vf);
+        println!("ADD took {:?}", answer.took);
+    }
+    let names = [port_name(&pods[0]), port_name(&pods[1])];
+    assert_offloads([&pods[0], &pods[1]], [&names[0], &names[1]]);
+    for ((pod, vf), version) in pods.iter().zip(&vfs).zip(versions) {
+        let answer = pod.del(vf).key("cniVersion", version).run();
+        answer.silent();
+        pod.assert_empty();
+        assert_no_port(pod);
+        println!("DEL took {:?}", answer.took);
+    }
+    lab.assert_as_before();
+}
+
+#[test]
+fn two_vfs_of_one_pf() {
+    two_pods([(0, 0), (0, 1)], ["0.3.1", "1.1.0"]);
+}
+
+/// The same VF number of both ports of one card: `pf0vf1` and `pf1vf1` have one switch ID.
+#[test]
+fn two_pfs_of_one_card() {
+    two_pods([(0, 1), (1, 1)], ["0.4.0", "1.0.0"]);
+}
+
+#[test]
+fn older_versions_and_names_that_multus_and_kubevirt_give() {
+    let mut lab = Lab::with(HEAD);
+    for (ifname, version) in [("net1", "0.1.0"), ("pod12345678901", "0.2.0"), ("eth0", "0.3.0")] {
+        let pod = lab.pod_in(0, 1, ifname);
+        let vf = vf(1, 3);
+        let answer = pod.add(&vf).key("cniVersion", version).run();
+        assert_result(&answer, version, &pod, &vf);
+        assert_attached(&pod, &vf);
+        pod.del(&vf).key("cniVersion", version).run().silent();
+        pod.assert_empty();
+        assert_no_port(&pod);
+    }
+    lab.assert_as_before();
+}
+
+/// Up to v1.15 the reply has comma lists; an allocation may have a MAC and no address.
+#[test]
+fn replies_of_another_shape() {
+    let mut lab = Lab::with(HEAD);
+    let (old, mac_only) = (lab.pod(1), lab.pod(2));
+    let vfs = [vf(0, 0), vf(0, 1)];
+    lab.fault(&old, "old-shape");
+    lab.fault(&mac_only, "mac-only");
+    assert_result(&old.add(&vfs[0]).run(), "0.3.1", &old, &vfs[0]);
+    assert_attached(&old, &vfs[0]);
+
+    let result = mac_only.add(&vfs[1]).run().result();
+    assert_eq!(result["interfaces"][1]["mac"], mac_only.mac.as_str());
+    assert!(result.get("ips").is_none(), "{result}");
+    crate::attachment::assert_in_pod(&mac_only, &vfs[1], &[]);
+    // its port has no address
+    let representor = vfs[1].representor().expect("a representor");
+    assert_eq!(representor, port_name(&mac_only));
+    assert_eq!(
+        ip_json(&["link", "show", "dev", &representor])[0]["master"],
+        "ovs-system"
+    );
+
+    old.del(&vfs[0]).run().silent();
+    mac_only.del(&vfs[1]).run().silent();
+    lab.assert_as_before();
+}
+
+#[test]
+fn dual_stack_by_the_daemon() {
+    let mut lab = Lab::with(HEAD);
+    let pod = lab.pod(1);
+    let vf = vf(0, 2);
+    let ips = format!("{},{}", pod.ipv4, pod.ipv6);
+    lab.annotate(&pod, "ip", ips.as_str());
+    lab.annotate(&pod, "cidr", "10.16.0.0/16,fd00:10:16::/112");
+    lab.annotate(&pod, "gateway", "10.16.0.1,fd00:10:16::1");
+    let result = pod.add(&vf).key("cniVersion", "1.0.0").run().result();
+    let expected = serde_json::json!([
+        {"interface": 1, "address": format!("{}/16", pod.ipv4), "gateway": "10.16.0.1"},
+        {"interface": 1, "address": format!("{}/112", pod.ipv6), "gateway": "fd00:10:16::1"},
+    ]);
+    assert_eq!(result["ips"], expected);
+    let both = [format!("{}/16", pod.ipv4), format!("{}/112", pod.ipv6)];
+    crate::attachment::assert_in_pod(&pod, &vf, &[&both[0], &both[1]]);
+    assert_port(&pod, &vf, &ips);
+    ping(&pod, "10.16.0.1", 2);
+    ping(&pod, "fd00:10:16::1", 2);
+    pod.del(&vf).run().silent();
+    lab.assert_as_before();
+}
