@@ -79,6 +79,7 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
 async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&Path>) -> Result<Option<Link>, Error> {
     let start = Instant::now();
+    let mut name = &record.vf.name;
     loop {
         match locate(world, record, hint).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
@@ -96,11 +97,13 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, hint: Option<&P
                     Ok(()) => Ok(Some(link)),
                 };
             }
-            Place::Pod(pod, link) => match pod.move_to(link.index, &world.host, &record.vf.name).await {
-                // EEXIST: the VF is in the host under the name that it had in the pod; ENODEV: it moved or went by
-                // itself. Look again.
+            Place::Pod(pod, link) => match pod.move_to(link.index, &world.host, name).await {
+                // ENODEV: it moved or went by itself. Look again.
                 Ok(()) => {}
-                Err(e) if e.is_gone() || e.errno() == Some(Errno::EEXIST) => {}
+                Err(e) if e.is_gone() => {}
+                // The VF is in the host under the name that it had in the pod, or, when another link has that name there
+                // as well, still in the pod (__dev_change_net_namespace). Then by a name that nobody else has.
+                Err(e) if e.errno() == Some(Errno::EEXIST) => name = &record.attempt,
                 Err(e) => return Err(e.into()),
             },
             Place::Elsewhere => {
