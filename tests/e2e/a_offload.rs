@@ -12,20 +12,23 @@ fn two_pods(vfs: [(usize, usize); 2], versions: [&str; 2]) {
     let mut lab = Lab::with(HEAD);
     let pods = [lab.pod(1), lab.pod(2)];
     let vfs = vfs.map(|(pf, index)| vf(pf, index));
-    for ((pod, vf), version) in pods.iter().zip(&vfs).zip(versions) {
-        let answer = pod.add(vf).key("cniVersion", version).run();
-        assert_result(&answer, version, pod, vf);
+    let all = || pods.iter().zip(&vfs).zip(versions);
+    let adds: Vec<_> = all()
+        .map(|((pod, vf), version)| pod.add(vf).key("cniVersion", version).start())
+        .collect();
+    for (add, ((pod, vf), version)) in adds.into_iter().zip(all()) {
+        assert_result(&add.end(), version, pod, vf);
         assert_attached(pod, vf);
-        println!("ADD took {:?}", answer.took);
     }
     let names = [port_name(&pods[0]), port_name(&pods[1])];
     assert_offloads([&pods[0], &pods[1]], [&names[0], &names[1]]);
-    for ((pod, vf), version) in pods.iter().zip(&vfs).zip(versions) {
-        let answer = pod.del(vf).key("cniVersion", version).run();
-        answer.silent();
+    let dels: Vec<_> = all()
+        .map(|((pod, vf), version)| pod.del(vf).key("cniVersion", version).start())
+        .collect();
+    for (del, pod) in dels.into_iter().zip(&pods) {
+        del.end().silent();
         pod.assert_empty();
         assert_no_port(pod);
-        println!("DEL took {:?}", answer.took);
     }
     lab.assert_as_before();
 }
@@ -44,15 +47,27 @@ fn two_pfs_of_one_card() {
 #[test]
 fn older_versions_and_names_that_multus_and_kubevirt_give() {
     let mut lab = Lab::with(HEAD);
-    for (ifname, version) in [("net1", "0.1.0"), ("pod12345678901", "0.2.0"), ("eth0", "0.3.0")] {
-        let pod = lab.pod_in(0, 1, ifname);
-        let vf = vf(1, 3);
-        let answer = pod.add(&vf).key("cniVersion", version).run();
-        assert_result(&answer, version, &pod, &vf);
-        assert_attached(&pod, &vf);
-        pod.del(&vf).key("cniVersion", version).run().silent();
+    let cases = [("net1", "0.1.0"), ("pod12345678901", "0.2.0"), ("eth0", "0.3.0")];
+    let pods: Vec<_> = (1..)
+        .zip(cases)
+        .map(|(number, (ifname, _))| lab.pod_in(0, number, ifname))
+        .collect();
+    let vfs = [vf(1, 2), vf(1, 3), vf(0, 2)];
+    let all = || pods.iter().zip(&vfs).zip(cases);
+    let adds: Vec<_> = all()
+        .map(|((pod, vf), (_, version))| pod.add(vf).key("cniVersion", version).start())
+        .collect();
+    for (add, ((pod, vf), (_, version))) in adds.into_iter().zip(all()) {
+        assert_result(&add.end(), version, pod, vf);
+        assert_attached(pod, vf);
+    }
+    let dels: Vec<_> = all()
+        .map(|((pod, vf), (_, version))| pod.del(vf).key("cniVersion", version).start())
+        .collect();
+    for (del, pod) in dels.into_iter().zip(&pods) {
+        del.end().silent();
         pod.assert_empty();
-        assert_no_port(&pod);
+        assert_no_port(pod);
     }
     lab.assert_as_before();
 }

@@ -155,3 +155,13 @@ pub(crate) fn assert_result(answer: &Answer, version: &str, pod: &Pod, vf: &Vf) 
         "{answer:?}"
     );
 }
+
+/// ADD of several at once: they wait for the daemon and for OVN together.
+#[track_caller]
+pub(crate) fn add_all(pods: &[(&Pod, &Vf)]) {
+    let running: Vec<_> = pods.iter().map(|(pod, vf)| pod.add(vf).start()).collect();
+    for (running, (pod, vf)) in running.into_iter().zip(pods) {
+        running.end().result();
+        assert_attached(pod, vf);
+    }
+}

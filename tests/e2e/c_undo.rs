@@ -1,10 +1,11 @@
 //! Everything back, however the pod ended.
 
-use crate::attachment::{assert_attached, assert_no_port};
+use crate::attachment::{add_all, assert_attached, assert_no_port};
 use crate::command::{attempt, ip, read};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::{pfs, uplink, vf};
+use crate::pod::Pod;
 use crate::snapshot::{STATE, records};
 
 /// The kernel sends the VF home under some name, with the pod's MAC and MTU; DEL gives it its own.
@@ -13,11 +14,8 @@ fn netns_destroyed_before_del() {
     let mut lab = Lab::with(HEAD);
     let pods = [lab.pod(1), lab.pod(2)];
     let vfs = [vf(0, 0), vf(1, 0)];
-    for (pod, vf) in pods.iter().zip(&vfs) {
-        pod.add(vf).run().result();
-        assert_attached(pod, vf);
-        pod.destroy();
-    }
+    add_all(&[(&pods[0], &vfs[0]), (&pods[1], &vfs[1])]);
+    pods.iter().for_each(Pod::destroy);
     // the path is still named, but nothing is there; no path at all
     pods[0].del(&vfs[0]).run().silent();
     pods[1].del(&vfs[1]).env("CNI_NETNS", "").run().silent();

@@ -26,6 +26,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn new(program: PathBuf) -> Self {
         fs::create_dir_all(DIRECTORY).expect(DIRECTORY);
+        Self::write_pods(&serde_json::json!({}));
         Self {
             program,
             process: None,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::attachment::{assert_attached, assert_no_port, port_name};
+use crate::attachment::{add_all, assert_attached, assert_no_port, port_name};
 use crate::command::{run, vsctl};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
@@ -14,9 +14,7 @@ fn needs_neither_args_nor_device_nor_netns_nor_provider() {
     let mut lab = Lab::with(HEAD);
     let pods = [lab.pod(1), lab.pod(2)];
     let vfs = [vf(0, 0), vf(1, 0)];
-    for (pod, vf) in pods.iter().zip(&vfs) {
-        pod.add(vf).run().result();
-    }
+    add_all(&[(&pods[0], &vfs[0]), (&pods[1], &vfs[1])]);
     // the record says what stdin does not, or says wrongly
     let bare = pods[0].call("DEL").without_env("CNI_ARGS").without_env("CNI_NETNS");
     bare.run().silent();
@@ -82,9 +80,7 @@ fn after_the_daemon_has_refused_one() {
     let mut lab = Lab::with(HEAD);
     let pods = [lab.pod(1), lab.pod(2)];
     let vfs = [vf(0, 0), vf(1, 0)];
-    for (pod, vf) in pods.iter().zip(&vfs) {
-        pod.add(vf).run().result();
-    }
+    add_all(&[(&pods[0], &vfs[0]), (&pods[1], &vfs[1])]);
     lab.fault(&pods[0], "del-500");
     lab.fault(&pods[1], "del-eof");
     for ((pod, vf), words) in pods.iter().zip(&vfs).zip(["fault del-500", "gave no reply to DEL"]) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ pub(crate) struct Lab {
     pods: Value,
     /// Namespaces that were there before the test.
     netns: Vec<String>,
+    start: Instant,
 }
 
 fn in_the_guest() -> bool {
@@ -48,7 +50,7 @@ fn set_up() -> Daemon {
             .collect();
     for (subnet, number) in (0..SUBNETS.len()).flat_map(|subnet| (1..=4).map(move |number| (subnet, number))) {
         let (port, addresses) = Pod::logical_port(subnet, number);
-        words.extend(["--", "lsp-add", "ovn-default"].map(str::to_owned));
+        words.extend(["--", "--may-exist", "lsp-add", "ovn-default"].map(str::to_owned));
         words.extend([
             port.clone(),
             "--".to_owned(),
@@ -59,7 +61,6 @@ fn set_up() -> Daemon {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     run("ovn-nbctl", &words);
-    Daemon::write_pods(&json!({}));
     Daemon::new(executable("WORLD_EMULATOR"))
 }
 
@@ -70,6 +71,7 @@ impl Lab {
             in_the_guest(),
             "the end-to-end tests change PCI devices and Open vSwitch: run them in the lab's guest with: scripts/test end-to-end"
         );
+        let start = Instant::now();
         // a failed test has poisoned it, and put the node right
         let mut daemon = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
         daemon.get_or_insert_with(set_up).ensure(switches);
@@ -78,6 +80,7 @@ impl Lab {
             before: Snapshot::take(),
             pods: json!({}),
             netns: names("/run/netns"),
+            start,
         }
     }
 
@@ -129,6 +132,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        println!("the test took {:.1} s", self.start.elapsed().as_secs_f32());
         if std::thread::panicking() {
             Daemon::write_pods(&json!({}));
             self.delete_namespaces();
