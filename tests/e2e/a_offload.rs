@@ -4,26 +4,25 @@ use crate::attachment::{assert_attached, assert_no_port, assert_port, assert_res
 use crate::command::ip_json;
 use crate::daemon::HEAD;
 use crate::lab::Lab;
-use crate::nic::vf;
-use crate::traffic::{assert_offloads, ping};
+use crate::nic::{Vf, vf};
+use crate::pod::Pod;
+use crate::traffic::{assert_offloads, ping, tcp, udp};
 
-/// ADD of two pods in these versions of CNI, traffic, DEL.
-fn two_pods(vfs: [(usize, usize); 2], versions: [&str; 2]) {
+/// ADD of pods in these versions of CNI, traffic, DEL.
+fn pods_talk(vfs: &[Vf], versions: &[&str], talk: impl FnOnce(&[Pod])) {
     let mut lab = Lab::with(HEAD);
-    let pods = [lab.pod(1), lab.pod(2)];
-    let vfs = vfs.map(|(pf, index)| vf(pf, index));
-    let all = || pods.iter().zip(&vfs).zip(versions);
+    let pods: Vec<Pod> = (1..=vfs.len()).map(|number| lab.pod(number)).collect();
+    let all = || pods.iter().zip(vfs).zip(versions);
     let adds: Vec<_> = all()
-        .map(|((pod, vf), version)| pod.add(vf).key("cniVersion", version).start())
+        .map(|((pod, vf), version)| pod.add(vf).key("cniVersion", *version).start())
         .collect();
     for (add, ((pod, vf), version)) in adds.into_iter().zip(all()) {
         assert_result(&add.end(), version, pod, vf);
         assert_attached(pod, vf);
     }
-    let names = [port_name(&pods[0]), port_name(&pods[1])];
-    assert_offloads([&pods[0], &pods[1]], [&names[0], &names[1]]);
+    talk(&pods);
     let dels: Vec<_> = all()
-        .map(|((pod, vf), version)| pod.del(vf).key("cniVersion", version).start())
+        .map(|((pod, vf), version)| pod.del(vf).key("cniVersion", *version).start())
         .collect();
     for (del, pod) in dels.into_iter().zip(&pods) {
         del.end().silent();
@@ -35,13 +34,21 @@ fn two_pods(vfs: [(usize, usize); 2], versions: [&str; 2]) {
 
 #[test]
 fn two_vfs_of_one_pf() {
-    two_pods([(0, 0), (0, 1)], ["0.3.1", "1.1.0"]);
+    pods_talk(&[vf(0, 0), vf(0, 1)], &["0.3.1", "1.1.0"], |pods| {
+        assert_offloads([&pods[0], &pods[1]]);
+    });
 }
 
-/// The same VF number of both ports of one card: `pf0vf1` and `pf1vf1` have one switch ID.
+/// The same VF number of both ports of one card: `pf0vf1` and `pf1vf1` have one switch ID. simnic forwards only between the
+/// representors of one PF (a NIC with a merged eswitch between all), so from port to port traffic passes in software.
 #[test]
 fn two_pfs_of_one_card() {
-    two_pods([(0, 1), (1, 1)], ["0.4.0", "1.0.0"]);
+    pods_talk(&[vf(0, 1), vf(1, 1), vf(1, 0)], &["0.4.0", "1.0.0", "0.3.1"], |pods| {
+        ping(&pods[0], &pods[1].ipv4, 3);
+        tcp(&pods[0], &pods[1], &pods[1].ipv4);
+        udp(&pods[1], &pods[0], &pods[0].ipv4);
+        assert_offloads([&pods[1], &pods[2]]);
+    });
 }
 
 #[test]

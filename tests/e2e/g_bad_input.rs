@@ -11,6 +11,7 @@ use crate::pod::Pod;
 type Spoil = fn(Call, &Pod) -> Call;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn is_refused_before_anything_is_done() {
     let mut lab = Lab::with(HEAD);
     let pod = lab.pod(1);

@@ -24,6 +24,8 @@ pub(crate) struct Lab {
     /// Namespaces that were there before the test.
     netns: Vec<String>,
     start: Instant,
+    /// Requests to the daemon before the test.
+    asked: usize,
 }
 
 fn in_the_guest() -> bool {
@@ -81,6 +83,7 @@ impl Lab {
             pods: json!({}),
             netns: names("/run/netns"),
             start,
+            asked: Daemon::requests().len(),
         }
     }
 
@@ -132,7 +135,16 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        println!("the test took {:.1} s", self.start.elapsed().as_secs_f32());
+        let ours = Daemon::requests().split_off(self.asked);
+        let daemon: f64 = ours
+            .iter()
+            .filter_map(|line| Some(line["end"].as_f64()? - line["start"].as_f64()?))
+            .sum();
+        let total = self.start.elapsed().as_secs_f32();
+        println!(
+            "{total:.1} s; the daemon worked {daemon:.1} s on {} requests",
+            ours.len()
+        );
         if std::thread::panicking() {
             Daemon::write_pods(&json!({}));
             self.delete_namespaces();

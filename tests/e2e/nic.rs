@@ -1,4 +1,4 @@
-//! The SmartNIC's functions, and what its netdevs are called just now. By sysfs, and not by the crate under test.
+//! The NIC's functions, and what its netdevs are called just now. By sysfs, and not by the crate under test.
 
 use crate::command::{names, read};
 

@@ -33,7 +33,7 @@ fn addresses(subnet: usize, number: usize) -> (String, String, String) {
 }
 
 impl Pod {
-    /// Name and addresses of the logical switch port (kube-ovn's pkg/ovs PodNameToPortName).
+    /// Name and addresses of the logical switch port (`PodNameToPortName` of kube-ovn's pkg/ovs).
     pub(crate) fn logical_port(subnet: usize, number: usize) -> (String, String) {
         let suffix = match SUBNETS[subnet] {
             "ovn" => String::new(),

@@ -39,7 +39,7 @@ fn describe(link: &Value) -> String {
 pub(crate) fn records() -> Vec<String> {
     let records = names(format!("{STATE}/vf"))
         .into_iter()
-        .filter(|name| !name.ends_with(".lock"));
+        .filter(|name| !name.contains(".lock"));
     records.chain(names(format!("{STATE}/attachment"))).collect()
 }
 

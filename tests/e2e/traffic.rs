@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::attachment::port_name;
 use crate::command::run;
 use crate::pod::Pod;
 
@@ -117,7 +118,11 @@ pub(crate) fn assert_offloaded(from: &str, to: &str) {
         ];
         words.iter().all(|word| flow.contains(*word)) && flow.ends_with(&format!("actions:{to}"))
     });
-    assert!(found, "no offloaded flow from {from} to {to}:\n{flows}");
+    assert!(
+        found,
+        "no offloaded flow from {from} to {to}:\n{flows}\nall flows:\n{}",
+        run("ovs-appctl", &["dpctl/dump-flows", "-m", "--names"])
+    );
 }
 
 /// tcpdump on one link.
@@ -177,8 +182,10 @@ impl Capture {
 }
 
 /// All sorts of traffic from pod to pod. Once its flows are in the NIC, the representors see none of it.
-pub(crate) fn assert_offloads(pods: [&Pod; 2], representors: [&str; 2]) {
+pub(crate) fn assert_offloads(pods: [&Pod; 2]) {
     let [a, b] = pods;
+    let names = pods.map(port_name);
+    let representors = [names[0].as_str(), names[1].as_str()];
     let all = || {
         ping(a, &b.ipv4, 5);
         tcp(a, b, &b.ipv4);
