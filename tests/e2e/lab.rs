@@ -1,0 +1,154 @@
+//! What a test begins with and must leave behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::call::PLUGIN;
+use crate::command::{attempt, names, run};
+use crate::daemon::Daemon;
+use crate::pod::{Pod, SUBNETS};
+use crate::snapshot::Snapshot;
+
+static DAEMON: Mutex<Option<Daemon>> = Mutex::new(None);
+
+/// The node, for one test.
+pub(crate) struct Lab {
+    daemon: MutexGuard<'static, Option<Daemon>>,
+    /// The node as the test found it.
+    pub(crate) before: Snapshot,
+    /// Pods file of the emulator.
+    pods: Value,
+    /// Namespaces that were there before the test.
+    netns: Vec<String>,
+    start: Instant,
+    /// Requests to the daemon before the test.
+    asked: usize,
+}
+
+fn in_the_guest() -> bool {
+    std::env::var_os("LAB_DIR").is_some() && Path::new("/sys/module/simnic").exists() && Path::new("/out/job").exists()
+}
+
+fn executable(variable: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || panic!("{variable} must name an executable: tests/lab/e2e-guest.sh sets it"),
+        PathBuf::from,
+    )
+}
+
+/// Once: the pods' logical switch ports, and an IPv6 address for the gateway.
+fn set_up() -> Daemon {
+    assert!(
+        Path::new(PLUGIN).exists(),
+        "{PLUGIN} is missing: tests/lab/e2e-guest.sh installs it"
+    );
+    let mut words: Vec<String> =
+        "set logical_router_port ovn-cluster-ovn-default networks=[\"10.16.0.1/16\",\"fd00:10:16::1/112\"]"
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+    for (subnet, number) in (0..SUBNETS.len()).flat_map(|subnet| (1..=4).map(move |number| (subnet, number))) {
+        let (port, addresses) = Pod::logical_port(subnet, number);
+        words.extend(["--", "--may-exist", "lsp-add", "ovn-default"].map(str::to_owned));
+        words.extend([
+            port.clone(),
+            "--".to_owned(),
+            "lsp-set-addresses".to_owned(),
+            port,
+            addresses,
+        ]);
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    run("ovn-nbctl", &words);
+    Daemon::new(executable("WORLD_EMULATOR"))
+}
+
+impl Lab {
+    /// The node with a daemon that has these switches.
+    pub(crate) fn with(switches: &[&str]) -> Self {
+        assert!(
+            in_the_guest(),
+            "the end-to-end tests change PCI devices and Open vSwitch: run them in the lab's guest with: scripts/test end-to-end"
+        );
+        let start = Instant::now();
+        // a failed test has poisoned it, and put the node right
+        let mut daemon = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
+        daemon.get_or_insert_with(set_up).ensure(switches);
+        Self {
+            daemon,
+            before: Snapshot::take(),
+            pods: json!({}),
+            netns: names("/run/netns"),
+            start,
+            asked: Daemon::requests().len(),
+        }
+    }
+
+    pub(crate) fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("the daemon was set up")
+    }
+
+    /// A new sandbox of pod number `number`, 1 to 4, with what kube-ovn-controller wrote for it: IPv4, in `SUBNETS[0]`.
+    pub(crate) fn pod(&mut self, number: usize) -> Pod {
+        self.pod_in(0, number, "eth0")
+    }
+
+    pub(crate) fn pod_in(&mut self, subnet: usize, number: usize, ifname: &str) -> Pod {
+        let pod = Pod::new(subnet, number, ifname);
+        self.pods[pod.key()][pod.provider] = pod.annotations();
+        Daemon::write_pods(&self.pods);
+        pod
+    }
+
+    /// Other annotations.
+    pub(crate) fn annotate(&mut self, pod: &Pod, key: &str, value: impl Into<Value>) {
+        self.pods[pod.key()][pod.provider][key] = value.into();
+        Daemon::write_pods(&self.pods);
+    }
+
+    /// The pod's annotations under another provider, too.
+    pub(crate) fn provide(&mut self, pod: &Pod, provider: &str) {
+        self.pods[pod.key()][provider] = self.pods[pod.key()][pod.provider].clone();
+        Daemon::write_pods(&self.pods);
+    }
+
+    pub(crate) fn fault(&mut self, pod: &Pod, fault: &str) {
+        self.annotate(pod, "fault", fault);
+    }
+
+    /// The pods' namespaces are deleted, then the node must be as it was before.
+    #[track_caller]
+    pub(crate) fn assert_as_before(mut self) {
+        self.delete_namespaces();
+        self.before.assert_still_so();
+    }
+
+    fn delete_namespaces(&mut self) {
+        for netns in names("/run/netns").iter().filter(|name| !self.netns.contains(name)) {
+            let _ = attempt("ip", &["netns", "del", netns]);
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let ours = Daemon::requests().split_off(self.asked);
+        let daemon: f64 = ours
+            .iter()
+            .filter_map(|line| Some(line["end"].as_f64()? - line["start"].as_f64()?))
+            .sum();
+        let total = self.start.elapsed().as_secs_f32();
+        println!(
+            "{total:.1} s; the daemon worked {daemon:.1} s on {} requests",
+            ours.len()
+        );
+        if std::thread::panicking() {
+            Daemon::write_pods(&json!({}));
+            self.delete_namespaces();
+            self.before.restore();
+        }
+    }
+}

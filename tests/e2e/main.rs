@@ -1,0 +1,31 @@
+//! The built plugin on a whole node: kernel, SR-IOV NIC in switchdev mode, Open vSwitch, OVN, the daemon's emulator.
+//! Runs in the lab's guest only (README.md); every test begins and ends at the same node.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code: a failed step is a failed test"
+)]
+
+mod attachment;
+mod call;
+mod command;
+mod daemon;
+mod lab;
+mod nic;
+mod pod;
+mod snapshot;
+mod traffic;
+
+mod a_offload;
+mod b_attach_only;
+mod c_undo;
+mod d_failed_add;
+mod e_del;
+mod f_holders;
+mod g_bad_input;
+mod h_no_device;
+mod i_thick_multus;
+mod j_node_not_ready;

@@ -1,0 +1,156 @@
+//! All that an attachment may change and must bring back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::command::{attempt, ip, ip_json, names, ovsdb, run};
+use crate::nic::{self, Vf};
+
+pub(crate) const STATE: &str = "/run/kube-ovn-offload";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// What must be equal, by what it is about.
+    facts: BTreeMap<String, String>,
+    /// Links that are up: one that was up may be down afterwards, not the other way round.
+    up: BTreeSet<String>,
+    links: Vec<(Vf, Before)>,
+}
+
+#[derive(Debug, Clone)]
+struct Before {
+    vf: Value,
+    representor: Value,
+    admin_mac: String,
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn describe(link: &Value) -> String {
+    ["ifname", "address", "mtu", "ifalias", "master"]
+        .map(|key| format!("{key} {}", link[key]))
+        .join(", ")
+}
+
+/// Records of attachments; lock files stay.
+pub(crate) fn records() -> Vec<String> {
+    let records = names(format!("{STATE}/vf"))
+        .into_iter()
+        .filter(|name| !name.contains(".lock"));
+    records.chain(names(format!("{STATE}/attachment"))).collect()
+}
+
+impl Snapshot {
+    pub(crate) fn take() -> Self {
+        let all = ip_json(&["link", "show"]);
+        let link = |name: Option<String>| -> Value {
+            let found = name.and_then(|name| all.iter().find(|link| link["ifname"] == name.as_str()));
+            found.cloned().unwrap_or_default()
+        };
+        let mut facts = BTreeMap::new();
+        let mut up = BTreeSet::new();
+        let mut links = Vec::new();
+        for pf in nic::pfs() {
+            let uplink = link(Some(nic::uplink(&pf)));
+            facts.insert(format!("PF {pf}"), describe(&uplink));
+            for vf in nic::vfs(&pf) {
+                let before = Before {
+                    vf: link(vf.netdev()),
+                    representor: link(vf.representor()),
+                    admin_mac: text(&uplink["vfinfo_list"][vf.index as usize]["address"]).to_owned(),
+                };
+                let about = |what: &str| format!("VF {}: {what}", vf.pci);
+                facts.insert(about("admin MAC"), before.admin_mac.clone());
+                for (what, link) in [("netdev", &before.vf), ("representor", &before.representor)] {
+                    facts.insert(about(what), describe(link));
+                    let flags = link["flags"].as_array().into_iter().flatten();
+                    if flags.into_iter().any(|flag| flag == "UP") {
+                        up.insert(about(what));
+                    }
+                }
+                links.push((vf, before));
+            }
+        }
+        let mut other: Vec<&str> = all.iter().map(|link| text(&link["ifname"])).collect();
+        other.sort_unstable();
+        facts.insert("links of the host".to_owned(), other.join(" "));
+        for interface in ovsdb("Interface", "name,type,external_ids") {
+            facts.insert(
+                format!("OVS interface {}", text(&interface["name"])),
+                interface.to_string(),
+            );
+        }
+        facts.insert("records".to_owned(), records().join(" "));
+        facts.insert("network namespaces".to_owned(), names("/run/netns").join(" "));
+        Self { facts, up, links }
+    }
+
+    /// Fails with all that differs.
+    #[track_caller]
+    pub(crate) fn assert_still_so(&self) {
+        let now = Self::take();
+        let about: BTreeSet<&String> = self.facts.keys().chain(now.facts.keys()).collect();
+        let mut differences: Vec<String> = about
+            .into_iter()
+            .filter(|about| self.facts.get(*about) != now.facts.get(*about))
+            .map(|about| {
+                let show = |facts: &BTreeMap<String, String>| facts.get(about).cloned().unwrap_or_default();
+                format!(
+                    "{about}\n  before: {}\n  after:  {}",
+                    show(&self.facts),
+                    show(&now.facts)
+                )
+            })
+            .collect();
+        differences.extend(now.up.difference(&self.up).map(|about| format!("{about} is up")));
+        assert!(
+            differences.is_empty(),
+            "the node is not as before:\n{}",
+            differences.join("\n")
+        );
+    }
+
+    /// Makes links, ports and state as they were, by force: after a failed test, so that the next one finds the node
+    /// as it must be, and where the plugin lost its state and cannot know it. Does what it can.
+    pub(crate) fn restore(&self) {
+        let _ = std::fs::remove_dir_all(STATE);
+        for port in run("ovs-vsctl", &["list-ports", "br-int"]).lines() {
+            if port.ends_with("_h")
+                || self
+                    .links
+                    .iter()
+                    .any(|(_, before)| before.representor["ifname"] == port)
+            {
+                let _ = attempt("ovs-vsctl", &["del-port", "br-int", port]);
+                let _ = attempt("ip", &["link", "del", port, "type", "veth"]);
+            }
+        }
+        for (vf, before) in &self.links {
+            crate::command::eventually("the VF is back in the host", || vf.netdev().is_some());
+            if let Some(now) = vf.netdev() {
+                put_back(&now, &before.vf);
+            }
+            if let Some(now) = vf.representor() {
+                put_back(&now, &before.representor);
+            }
+            let (uplink, index) = (nic::uplink(&vf.pf), vf.index.to_string());
+            let _ = attempt("ip", &["link", "set", &uplink, "vf", &index, "mac", &before.admin_mac]);
+        }
+    }
+}
+
+fn put_back(now: &str, before: &Value) {
+    let (name, mtu) = (text(&before["ifname"]), before["mtu"].to_string());
+    ip(&["link", "set", now, "down"]);
+    if now != name {
+        let _ = attempt("ip", &["link", "set", now, "name", name]);
+    }
+    let _ = attempt(
+        "ip",
+        &["link", "set", name, "mtu", &mtu, "address", text(&before["address"])],
+    );
+    let _ = attempt("ip", &["link", "set", name, "alias", text(&before["ifalias"])]);
+}
