@@ -36,14 +36,15 @@ forbid_service_starts() {
     chmod 755 "$policy"
 }
 
-# disable_units PKG...: nor may a service that we brought start at the machine's next boot
+# disable_units PKG...: nor may a service that we brought start at the machine's next boot. deb-systemd-helper is what enabled it,
+# with or without a systemd that runs; it wants to be told which package calls.
 disable_units() {
     local package unit
-    [ -x "$(command -v systemctl)" ] || return 0
     for package in "$@"; do
         while read -r unit; do
-            systemctl disable --quiet "${unit##*/}" > /dev/null 2>&1 || true
-        done < <(dpkg -L "$package" | grep -E '/systemd/system/[^/@]+\.service$')
+            DPKG_MAINTSCRIPT_PACKAGE=$package deb-systemd-helper disable "${unit##*/}" > /dev/null ||
+                echo "${0##*/}: cannot disable ${unit##*/}: it starts at the next boot" >&2
+        done < <(dpkg -L "$package" | grep -E '/systemd/system/[^/@]+\.service$' || true)
     done
 }
 
@@ -51,7 +52,7 @@ disable_units() {
 run_apt() (
     local log=$1 still_missing
     shift
-    exec 9> /run/lock/kube-ovn-packages
+    exec 9> /run/kube-ovn-packages.lock
     flock 9 # scripts/demo builds and prepares the lab side by side
     mapfile -t still_missing < <(missing_packages "$@")
     [ ${#still_missing[@]} -gt 0 ] || exit 0
