@@ -31,7 +31,8 @@ impl Departures {
             .stdout(file)
             .spawn()
             .expect("ip monitor");
-        // it does not say when it listens
+        // it does not say when it listens; the kernel tells of an alias only when the link is up
+        ip(&[&place[..], &["link", "set", "lo", "up"]].concat());
         eventually("ip monitor listens", || {
             for alias in ["listens", ""] {
                 ip(&[&place[..], &["link", "set", "lo", "alias", alias]].concat());
@@ -41,12 +42,18 @@ impl Departures {
         Self { monitor, output }
     }
 
-    fn count(mut self) -> usize {
+    fn count(self) -> usize {
         std::thread::sleep(Duration::from_millis(300));
-        self.monitor.kill().expect("end ip monitor");
-        self.monitor.wait().expect("wait for ip monitor");
         let text = read(&self.output).expect("what ip monitor saw");
         text.lines().filter(|line| line.starts_with("Deleted")).count()
+    }
+}
+
+/// It must not outlive a failed test: it holds the namespace.
+impl Drop for Departures {
+    fn drop(&mut self) {
+        let _ = self.monitor.kill();
+        let _ = self.monitor.wait();
     }
 }
 

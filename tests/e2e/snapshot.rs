@@ -1,10 +1,11 @@
 //! All that an attachment may change and must bring back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{attempt, ip, ip_json, names, ovsdb, run};
+use crate::command::{attempt, ip_json, names, ovsdb, run};
 use crate::nic::{self, Vf};
 
 pub(crate) const STATE: &str = "/run/kube-ovn-offload";
@@ -129,7 +130,13 @@ impl Snapshot {
             }
         }
         for (vf, before) in &self.links {
-            crate::command::eventually("the VF is back in the host", || vf.netdev().is_some());
+            // the kernel brings it, some time after its namespace has ended
+            for _ in 0..200 {
+                if vf.netdev().is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
             if let Some(now) = vf.netdev() {
                 put_back(&now, &before.vf);
             }
@@ -144,7 +151,7 @@ impl Snapshot {
 
 fn put_back(now: &str, before: &Value) {
     let (name, mtu) = (text(&before["ifname"]), before["mtu"].to_string());
-    ip(&["link", "set", now, "down"]);
+    let _ = attempt("ip", &["link", "set", now, "down"]);
     if now != name {
         let _ = attempt("ip", &["link", "set", now, "name", name]);
     }

@@ -5,12 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::attachment::port_name;
 use crate::command::run;
@@ -129,7 +126,6 @@ pub(crate) fn assert_offloaded(from: &str, to: &str) {
 pub(crate) struct Capture {
     process: Child,
     packets: Arc<Mutex<Vec<String>>>,
-    reader: JoinHandle<()>,
 }
 
 impl Capture {
@@ -152,16 +148,12 @@ impl Capture {
         let packets = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let store = Arc::clone(&packets);
-        let reader = std::thread::spawn(move || {
+        std::thread::spawn(move || {
             for line in lines.map_while(Result::ok).filter(|line| line.contains("ethertype")) {
                 store.lock().unwrap().push(line);
             }
         });
-        Self {
-            process,
-            packets,
-            reader,
-        }
+        Self { process, packets }
     }
 
     /// The packets so far, a line each.
@@ -171,13 +163,16 @@ impl Capture {
         self.packets.lock().unwrap().clone()
     }
 
-    pub(crate) fn stop(mut self) -> Vec<String> {
-        let seen = self.seen();
-        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
-        kill(pid, Signal::SIGINT).expect("stop tcpdump");
-        self.process.wait().expect("wait for tcpdump");
-        self.reader.join().expect("tcpdump's output");
-        seen
+    pub(crate) fn stop(self) -> Vec<String> {
+        self.seen()
+    }
+}
+
+/// It must not outlive a failed test: it holds the namespace.
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
