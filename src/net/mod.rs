@@ -49,8 +49,9 @@ pub trait Stack: Sized {
     async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error>;
 
     /// Moves a link to `target` and renames it to `name` there, in one message: the one expensive call (an RCU
-    /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. When the name
-    /// is taken there, the kernel answers EEXIST and the link *is* in `target`, under its old name.
+    /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. EEXIST tells little:
+    /// the kernel checks the name that the link has first, and the alternative ones, so the link has not moved when one of
+    /// those is taken in `target`, and it has, under its old name, when only `name` is (`__dev_change_net_namespace`).
     async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error>;
 
     /// The MAC that the PF with link index `pf` administers for its VF number `vf`; `None` when it tells none.
