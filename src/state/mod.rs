@@ -88,28 +88,23 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the state directory; makes it if it isn't there.
-    pub fn open(root: &Path) -> Result<Self, Error> {
-        for directory in [root.to_owned(), root.join("vf"), root.join("attachment")] {
-            match DirBuilder::new().mode(0o700).create(&directory) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Error::Io {
-                        what: "make directory",
-                        path: directory,
-                        cause: e,
-                    });
-                }
-                _ => {}
-            }
-        }
-        let metadata = fs::symlink_metadata(root).map_err(|cause| Error::Io {
+    /// The state in this directory, which need not be there: the first lock makes it.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the directory, and sees that it is ours alone.
+    fn make(&self) -> Result<(), Error> {
+        make_directory(&self.root)?;
+        let metadata = fs::symlink_metadata(&self.root).map_err(|cause| Error::Io {
             what: "look at",
-            path: root.to_owned(),
+            path: self.root.clone(),
             cause,
         })?;
         let unsafe_because = |why: String| {
             Err(Error::Unsafe {
-                path: root.to_owned(),
+                path: self.root.clone(),
                 why,
             })
         };
@@ -123,7 +118,8 @@ impl Store {
                 metadata.mode() & 0o7777
             ));
         }
-        Ok(Self { root: root.to_owned() })
+        make_directory(&self.root.join("vf"))?;
+        make_directory(&self.root.join("attachment"))
     }
 
     fn record_path(&self, device: &PciAddress) -> PathBuf {
@@ -141,6 +137,7 @@ impl Store {
 
     /// Waits for the lock of a VF until `deadline`.
     pub async fn lock(&self, device: &PciAddress, deadline: Instant) -> Result<Lock, Error> {
+        self.make()?;
         let path = self.root.join("vf").join(format!("{device}.lock"));
         let io = |what, cause| Error::Io {
             what,
@@ -233,6 +230,17 @@ impl Store {
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
         remove_file(&self.record_path(&record.claim.device))?;
         self.forget(&record.claim.container, &record.claim.ifname)
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io {
+            what: "make directory",
+            path: path.to_owned(),
+            cause: e,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -333,7 +341,8 @@ pub(crate) mod tests {
     #[test]
     fn a_record_comes_back_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
         let mut record = record();
         assert_eq!(store.read(&record.claim.device).unwrap(), None);
         store.write(&record).unwrap();
@@ -358,7 +367,8 @@ pub(crate) mod tests {
     #[test]
     fn what_we_did_not_write_is_not_trusted() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
         let mut record = record();
         let path = store.record_path(&record.claim.device);
         for content in ["", "{}", "null", "garbage", &"[".repeat(100_000)] {
@@ -387,19 +397,20 @@ pub(crate) mod tests {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let dir = tempfile::tempdir().unwrap();
         let open = dir.path().join("open");
-        Store::open(&open).unwrap();
+        Store::at(&open).make().unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(Store::open(&open), Err(Error::Unsafe { .. })));
+        assert!(matches!(Store::at(&open).make(), Err(Error::Unsafe { .. })));
         fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
         let link = dir.path().join("link");
         symlink(&open, &link).unwrap();
-        assert!(matches!(Store::open(&link), Err(Error::Unsafe { .. })));
+        assert!(matches!(Store::at(&link).make(), Err(Error::Unsafe { .. })));
     }
 
     #[test]
     fn an_id_that_makes_no_file_name() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
         let mut record = record();
         record.claim.container = "a".repeat(300).parse().unwrap();
         assert!(matches!(store.write(&record), Err(Error::KeyTooLong(_))));
@@ -409,7 +420,8 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn one_call_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
         let record = record();
         store.write(&record).unwrap();
         let lock = store.lock(&record.claim.device, Instant::now()).await.unwrap();

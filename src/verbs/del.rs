@@ -11,7 +11,7 @@ use crate::types::PciAddress;
 
 /// DEL: nothing is printed.
 pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
-    // most pods of most nodes have no VF: nothing is opened or made for them
+    // most pods of most nodes have no VF: nothing is opened for them
     if call.conf.mode == Mode::Interface && (is_recorded(call)? || named_device(call).is_some()) {
         let world = this_host().map_err(failed)?;
         if del_vf(&world, call, clock).await? {
@@ -23,11 +23,7 @@ pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
 
 /// Whether there is a record of the attachment.
 fn is_recorded(call: &Call) -> Result<bool, Failure> {
-    let directory = Path::new(state::DIRECTORY);
-    if !directory.exists() {
-        return Ok(false);
-    }
-    let store = Store::open(directory).map_err(failed)?;
+    let store = Store::at(Path::new(state::DIRECTORY));
     Ok(store.find(&call.container, &call.ifname).map_err(failed)?.is_some())
 }
 

@@ -70,7 +70,7 @@ fn this_host() -> Result<World<Netlink>, attach::Error> {
     Ok(World {
         host: Netlink::own()?,
         sysfs: Sysfs::of_this_machine(),
-        store: Store::open(Path::new(state::DIRECTORY))?,
+        store: Store::at(Path::new(state::DIRECTORY)),
         patience: Patience::default(),
     })
 }

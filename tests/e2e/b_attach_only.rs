@@ -186,6 +186,18 @@ fn a_daemon_that_does_neither_is_an_error() {
     lab.assert_as_before();
 }
 
+/// A daemon that leaves the VF alone and does not say so: what it says is not what is.
+#[test]
+fn without_the_echo_a_vf_that_is_not_in_the_pod_is_an_error() {
+    let mut lab = Lab::with(ATTACH_ONLY);
+    let pod = lab.pod(1);
+    lab.fault(&pod, "no-echo");
+    let words = "the VF's netdev is not in the pod's network namespace";
+    pod.add(&vf(0, 0)).run().failure(102, words);
+    pod.assert_empty();
+    lab.assert_as_before();
+}
+
 /// The attach-only daemon fails before the VF is moved.
 #[test]
 fn a_failure_of_the_daemon() {

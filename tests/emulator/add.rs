@@ -141,7 +141,7 @@ fn configure(
     response.mac_address.clone_from(&attachment.mac);
     if_name.clone_into(&mut response.nicname);
     let attach_only = context.options.attach_only && request.vf_plumbing == "cni" && !request.device_id.is_empty();
-    response.vf_plumbing = attach_only.then_some("cni");
+    response.vf_plumbing = (attach_only && !context.faults.has("no-echo")).then_some("cni");
     let plan = Plan {
         request,
         pod_name,

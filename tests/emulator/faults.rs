@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Where the original can fail, in the order of an ADD, then spoilt replies, then DEL. README.md says what each does.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "u2o",
     "nothing-configured",
     "http-500",
@@ -31,6 +31,7 @@ const NAMES: [&str; 29] = [
     "old-shape",
     "mac-only",
     "error-in-200",
+    "no-echo",
     "del-500",
     "del-eof",
 ];

@@ -150,7 +150,7 @@ impl Host {
                 ns: HOST,
             },
             sysfs: self.with(|kernel| kernel.tree.sysfs()),
-            store: Store::open(&self.dir.path().join("state")).unwrap(),
+            store: Store::at(&self.dir.path().join("state")),
             patience: Patience {
                 vf_return: Duration::from_millis(150),
                 port_gone: Duration::from_millis(100),
@@ -238,9 +238,10 @@ impl Host {
 
     /// What a process leaves that is killed after it has written the first file of a record.
     pub(super) fn write_attachment(&self, pod: &Pod) {
-        Store::open(&self.dir.path().join("state")).unwrap();
-        let key = format!("state/attachment/{}:{}", pod.container, pod.ifname);
-        std::fs::write(self.dir.path().join(key), VF).unwrap();
+        let directory = self.dir.path().join("state/attachment");
+        std::fs::create_dir_all(&directory).unwrap();
+        let key = format!("{}:{}", pod.container, pod.ifname);
+        std::fs::write(directory.join(key), VF).unwrap();
     }
 
     /// The state directory is gone, or never was: another program made the attachments.

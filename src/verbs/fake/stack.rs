@@ -31,7 +31,7 @@ impl Shared {
 
     /// A directory where the state would write its new record: root meets no other obstacle.
     pub(super) fn fill_disk(&self) {
-        std::fs::create_dir(&self.obstacle).unwrap();
+        std::fs::create_dir_all(&self.obstacle).unwrap();
     }
 
     pub(super) fn kill(&self) {
