@@ -9,7 +9,7 @@
 //! undo      from any of these points, and from a finished attachment: everything back, then drop the record
 //! ```
 //!
-//! A failed ADD, DEL and the repair of what a killed call left are one function, [`undo`]. It goes by what it
+//! A failed ADD, DEL and the repair of what a killed call left are one function, [`undo()`]. It goes by what it
 //! finds, not by what should have been done, so it can be repeated and can start from any point.
 
 mod adopt;

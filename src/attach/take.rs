@@ -30,7 +30,7 @@ impl<S> Taken<S> {
 }
 
 impl<S: Stack> Taken<S> {
-    /// Gives the VF back from whatever point was reached; see [`undo`].
+    /// Gives the VF back from whatever point was reached; see [`undo()`].
     pub async fn give_back(self, world: &World<S>) -> Result<(), Error> {
         undo(world, &self.record, &self.lock, vec![self.pod]).await
     }
