@@ -16,12 +16,10 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = format!(
-                "{}: {}: {}\n",
-                self.prefix,
-                record.level().as_str().to_lowercase(),
-                record.args()
-            );
+            let level = record.level().as_str().to_lowercase();
+            // a pod's name comes from the caller, and must not look like a line of ours
+            let mut line = format!("{}: {level}: {}", self.prefix, record.args()).replace(char::is_control, " ");
+            line.push('\n');
             // nobody may be reading; that must not stop the call
             let _ = std::io::stderr().write_all(line.as_bytes());
         }

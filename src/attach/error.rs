@@ -183,6 +183,7 @@ impl Error {
             Self::Net(_) => Kind::Internal,
             Self::State(state::Error::Busy { .. }) => Kind::TryAgain,
             Self::State(state::Error::KeyTooLong(_)) => Kind::Environment,
+            Self::State(state::Error::TooLarge { .. }) => Kind::Config,
             Self::State(_) => Kind::Io,
             Self::Daemon(_) | Self::Elsewhere { .. } | Self::PortRemains { .. } | Self::Unfinished { .. } => {
                 Kind::TryAgain

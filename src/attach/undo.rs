@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// The order matters. The VF comes home first, so that no late step of the daemon finds it in the pod; then the
 /// representor goes down, so that nothing of the pod is forwarded any more; then the port goes. What another pod's
-/// ADD could trip over (MAC, MTU, names) is restored once nothing of OVS holds the representor. The record goes last.
+/// ADD could trip over (MACs, MTUs, the representor's name) is restored once nothing of OVS holds the representor. The record goes last.
 ///
 /// On an error the record stays and says what to go on with. `_lock` is the proof that nobody else works on the VF;
 /// `pods` are the namespaces where the VF may be, held open so that they can't go meanwhile.
@@ -42,7 +42,6 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
     }
     if let Some(link) = &vf {
         note(&mut problems, restore(world, link, &record.vf).await);
-        note(&mut problems, restore_vf_name(world, link.index, record).await);
         // the daemon has never heard of this attempt, so the VF may be as it was in every way
         if record.stage == Stage::Preparing && record.vf.up {
             note(&mut problems, unless_gone(world.host.change(link.index, &UP).await));

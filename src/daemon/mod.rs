@@ -24,6 +24,8 @@ pub use request::{Request, RequestRoute};
 const MAX_REPLY: usize = 1024 * 1024;
 /// The daemon's socket is missing or refuses while its pod restarts: that long a call waits for it.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
+/// How much of what the daemon says goes into an error message, in characters.
+const MAX_WORDS: usize = 1000;
 const CONNECT_RETRY: Duration = Duration::from_millis(200);
 
 /// Why the daemon did not do what it was asked.
@@ -89,7 +91,7 @@ impl Client {
         if status == StatusCode::OK {
             return Reply::parse(&body).map_err(|why| Error::Nonsense {
                 status: status.as_u16(),
-                why,
+                why: one_line(&why),
             });
         }
         Err(refusal("ADD", status, &body))
@@ -180,13 +182,7 @@ fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
         .ok()
         .and_then(|json| json.get("error").and_then(|error| error.as_str().map(str::to_owned)))
         .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    let text: String = text
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(1000)
-        .collect();
+    let text = one_line(&text);
     let text = if text.is_empty() {
         "no reason given".to_owned()
     } else {
@@ -197,6 +193,12 @@ fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
         status: status.as_u16(),
         text,
     }
+}
+
+/// Words of the daemon, fit for an error message: on one line, and not without end.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(MAX_WORDS).collect()
 }
 
 /// What the chain of errors ends with: the system's own words.
@@ -217,4 +219,25 @@ fn io_cause(error: &dyn std::error::Error) -> Option<io::ErrorKind> {
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_refusals() {
+        let reason = |body: &str| match refusal("ADD", StatusCode::BAD_REQUEST, body.as_bytes()) {
+            Error::Refused { text, .. } => text,
+            other => panic!("{other}"),
+        };
+        assert_eq!(
+            reason("{\n \"error\": \"no address\\n allocated\"\n}"),
+            "no address allocated"
+        );
+        assert_eq!(reason("404: Page Not Found\n"), "404: Page Not Found");
+        assert_eq!(reason(""), "no reason given");
+        assert_eq!(reason("{\"error\":\"\"}"), "no reason given");
+        assert_eq!(reason(&"x".repeat(100_000)).len(), MAX_WORDS);
+    }
 }

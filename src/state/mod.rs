@@ -70,6 +70,16 @@ pub enum Error {
         /// Who holds the VF, as far as the record tells.
         holder: Option<String>,
     },
+    /// A record that we would not read back: names in the netconf or in `CNI_ARGS` can be of any length.
+    #[error(
+        "the record of VF {device} would have {size} bytes, expected at most {MAX_RECORD}: the network's name, its provider or the pod's names are too long"
+    )]
+    TooLarge {
+        /// The VF.
+        device: PciAddress,
+        /// How large it would be.
+        size: usize,
+    },
     /// Container ID and interface name make no file name.
     #[error("container ID {0:.40}… is too long: with the interface name it must have at most {MAX_KEY} bytes")]
     KeyTooLong(ContainerId),
@@ -208,16 +218,23 @@ impl Store {
 
     /// Writes a record. To be called with the VF's lock held.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        // the way to the record comes first: a record that DEL does not find would block the VF
-        let attachment = self.attachment_path(&record.claim.container, &record.claim.ifname)?;
-        if !attachment.exists() {
-            replace(&attachment, record.claim.device.as_str().as_bytes())?;
-        }
         let path = self.record_path(&record.claim.device);
         let json = serde_json::to_vec_pretty(record).map_err(|e| Error::Unreadable {
             path: path.clone(),
             why: e.to_string(),
         })?;
+        // refused when it is first written, if ever: no later stage has a longer name
+        if json.len() as u64 > MAX_RECORD {
+            return Err(Error::TooLarge {
+                device: record.claim.device.clone(),
+                size: json.len(),
+            });
+        }
+        // the way to the record comes first: a record that DEL does not find would block the VF
+        let attachment = self.attachment_path(&record.claim.container, &record.claim.ifname)?;
+        if !attachment.exists() {
+            replace(&attachment, record.claim.device.as_str().as_bytes())?;
+        }
         replace(&path, &json)
     }
 

@@ -36,8 +36,9 @@ fn named_device(call: &Call) -> Option<PciAddress> {
 /// record of it (any more), and the VF is not in the pod.
 pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock) -> Result<bool, Failure> {
     let recorded = world.store.find(&call.container, &call.ifname).map_err(failed)?;
-    // stdin may name anything, and each lock leaves a file: only what exists
-    let named = || named_device(call).filter(|device| world.sysfs.vf(device).is_ok());
+    // stdin may name anything, and each lock leaves a file: only what exists. And only with a daemon to ask: what can't be
+    // finished must not be begun.
+    let named = || named_device(call).filter(|device| call.conf.socket().is_ok() && world.sysfs.vf(device).is_ok());
     let Some(device) = recorded.or_else(named) else {
         return Ok(false);
     };

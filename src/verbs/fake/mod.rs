@@ -200,7 +200,12 @@ impl Host {
 
     /// DEL as `super::del` runs it, once it knows which world it is in.
     pub(super) async fn del(&self, pod: &Pod) -> Ended {
-        let call = call("DEL", pod, &self.socket);
+        self.del_by(pod, &self.socket).await
+    }
+
+    /// DEL of a netconf with this socket.
+    pub(super) async fn del_by(&self, pod: &Pod, socket: &Path) -> Ended {
+        let call = call("DEL", pod, socket);
         let world = self.world();
         let clock = Clock::start();
         self.process(async {

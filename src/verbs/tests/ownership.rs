@@ -1,5 +1,7 @@
 //! Whose VF it is.
 
+use std::path::Path;
+
 use crate::verbs::fake::{Fault, Faults, HOST, Hold, Host, Pod, VF_LINK, name};
 
 /// Destroys a pod's namespace as a runtime that lost its DEL does.
@@ -209,6 +211,42 @@ async fn a_vf_that_stock_left_in_the_pod_comes_home() {
         assert!(host.records().is_empty());
         host.del_well(&pod, "again").await;
     }
+}
+
+/// Nobody can be asked to take the port away: such a VF is not taken over, since that could never be finished.
+#[tokio::test]
+async fn without_a_socket_nothing_is_adopted() {
+    let host = Host::new(false);
+    let pod = host.pod("pod1", "eth0");
+    assert!(host.add(&pod).await.well());
+    host.lose_records();
+    let held = host.snapshot();
+    let ended = host.del_by(&pod, Path::new("")).await;
+    assert!(ended.well(), "{ended:?}");
+    assert!(host.records().is_empty(), "{:?}", host.records());
+    assert_eq!(host.snapshot(), held);
+}
+
+/// A tenant writes the NetworkAttachmentDefinition, and so names and providers of any length.
+#[tokio::test]
+async fn what_makes_no_readable_record_is_refused_before_anything_changes() {
+    let host = Host::new(false);
+    let before = host.snapshot();
+    let pod = Pod {
+        name: "p".repeat(70_000),
+        ..host.pod("pod1", "eth0")
+    };
+    let message = host.add(&pod).await.failure();
+    assert!(
+        message.contains("would have 7") && message.contains("at most 65536"),
+        "{message}"
+    );
+    host.assert_restored(&before, "too long");
+    host.del_well(&pod, "too long").await;
+    let pod = host.pod("pod2", "eth0");
+    assert!(host.add(&pod).await.well(), "the VF is free");
+    host.del_well(&pod, "").await;
+    host.assert_restored(&before, "");
 }
 
 /// Stdin names a VF that is not in the pod, or is another pod's: a DEL without a record touches neither.
