@@ -1,14 +1,16 @@
 //! `kube-ovn`, a CNI plugin for pods whose traffic Open vSwitch offloads to an SR-IOV NIC.
 //!
-//! The map, from the bottom up. A module uses only what stands above it here, and the five from [`cni`] to [`state`] do
+//! The map, from the bottom up. A module uses only what stands above it here, and the six from [`cni`] to [`node`] do
 //! not know each other (`tests/layers.rs` holds them to it):
 //!
+//! * [`text`]: words of others, fit to be shown.
 //! * [`types`]: validated values (PCI address, interface name, MAC …), no I/O.
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
 //! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
 //! * [`net`]: the kernel's networking: links, addresses, namespaces, devlink.
 //! * [`daemon`]: requests to kube-ovn-daemon and its replies.
 //! * [`state`]: records and locks in /run.
+//! * [`node`]: what root has decided for this node.
 //! * [`attach`]: taking a VF to a pod and giving it back.
 //! * [`verbs`]: what ADD and DEL do, in order, and which error code a failure gets.
 
@@ -18,6 +20,8 @@ pub mod daemon;
 pub mod device;
 pub mod log;
 pub mod net;
+pub mod node;
 pub mod state;
+pub mod text;
 pub mod types;
 pub mod verbs;
