@@ -57,6 +57,8 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
         representor: before(&representor),
         admin_mac: Some(Mac([0; 6])),
         attempt,
+        ending: false,
+        asked: None,
     };
     world.store.write(&record)?;
     Ok(Some(record))

@@ -82,6 +82,8 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         representor: before(&representor_link),
         admin_mac: world.host.vf_mac(uplink.netdev.ifindex, vf.index).await?,
         attempt: attempt_name()?,
+        ending: false,
+        asked: None,
     };
     if let Err(error) = world.store.write(&record) {
         // the way to the record may be there, and leads nowhere

@@ -8,18 +8,27 @@
 //! /run/kube-ovn-offload/vf/0000:03:00.2.json          the record
 //! /run/kube-ovn-offload/vf/0000:03:00.2.lock          locked while a call works on this VF; never removed
 //! /run/kube-ovn-offload/attachment/<container>:<ifname>   the PCI address
+//! /run/kube-ovn-offload/pending/0000:03:00.2          an attachment that has ended, but is not wholly given back
+//! /run/kube-ovn-offload/cancel/<container>:<ifname>   DEL has come: an ADD that is still running must not go on
+//! /run/kube-ovn-offload/unanswered/0000:03:00.2       an ADD that kube-ovn-daemon may still be working on
 //! ```
+//!
+//! What can't be read does not block a VF for ever: see [`Store::read`] and [`Store::set_aside`].
 
+mod files;
+mod marks;
 mod record;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::types::{ContainerId, IfName, PciAddress};
+use files::{make_directory, names, read_file, remove_file, replace};
 
+pub use marks::{BootTime, Unanswered};
 pub use record::{Before, Claim, FORMAT, Pod, Record, Stage};
 
 /// Where the state is, on every host.
@@ -28,6 +37,8 @@ pub const DIRECTORY: &str = "/run/kube-ovn-offload";
 const MAX_RECORD: u64 = 64 * 1024;
 /// Longest name of a file that ext4, tmpfs and overlayfs take is 255 bytes.
 const MAX_KEY: usize = 250;
+/// VFs of a node: a PF has at most 256 (SR-IOV with ARI), and a node a handful of PFs.
+const MAX_DEVICES: usize = 16 * 1024;
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Why the state can't be read or written.
@@ -43,9 +54,8 @@ pub enum Error {
         /// The system's answer.
         cause: io::Error,
     },
-    /// A record that this program did not write, or a later version did.
-    #[error("record {path} can't be understood ({why}): it was written by another version; finish its attachment with that version or remove the file when the VF is in no pod",
-        path = .path.display())]
+    /// A record that no version of this program wrote, or that was cut off.
+    #[error("record {path} can't be understood: {why}", path = .path.display())]
     Unreadable {
         /// The record.
         path: PathBuf,
@@ -128,8 +138,16 @@ impl Store {
                 metadata.mode() & 0o7777
             ));
         }
-        make_directory(&self.root.join("vf"))?;
-        make_directory(&self.root.join("attachment"))
+        for name in ["vf", "attachment", "pending", "cancel", "unanswered"] {
+            make_directory(&self.root.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a VF was ever attached on this node since it booted.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.root.exists()
     }
 
     fn record_path(&self, device: &PciAddress) -> PathBuf {
@@ -137,12 +155,16 @@ impl Store {
     }
 
     /// The only path that is made of what a caller sends: both parts are free of `/`, and none is `.` or `..`.
-    fn attachment_path(&self, container: &ContainerId, ifname: &IfName) -> Result<PathBuf, Error> {
+    fn path_of(&self, kind: &str, container: &ContainerId, ifname: &IfName) -> Result<PathBuf, Error> {
         let key = format!("{container}:{ifname}");
         if key.len() > MAX_KEY {
             return Err(Error::KeyTooLong(container.clone()));
         }
-        Ok(self.root.join("attachment").join(key))
+        Ok(self.root.join(kind).join(key))
+    }
+
+    fn attachment_path(&self, container: &ContainerId, ifname: &IfName) -> Result<PathBuf, Error> {
+        self.path_of("attachment", container, ifname)
     }
 
     /// Waits for the lock of a VF until `deadline`.
@@ -179,7 +201,41 @@ impl Store {
         }
     }
 
-    /// The record of a VF.
+    /// The lock of a VF, if nobody has it.
+    pub async fn try_lock(&self, device: &PciAddress) -> Result<Option<Lock>, Error> {
+        match self.lock(device, Instant::now()).await {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Error::Busy { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The VFs that have a record.
+    pub fn devices(&self) -> Result<Vec<PciAddress>, Error> {
+        let names = names(&self.root.join("vf"), MAX_DEVICES)?;
+        let mut devices: Vec<PciAddress> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
+            .collect();
+        devices.sort();
+        Ok(devices)
+    }
+
+    /// Whether another sandbox of the same pod holds a VF: the pod was given a new sandbox before the old one had gone.
+    /// What can't be read is no such sandbox.
+    pub fn has_newer_sandbox(&self, record: &Record) -> Result<bool, Error> {
+        let pod = &record.claim.pod;
+        Ok(self.devices()?.iter().any(|device| match self.read(device) {
+            Ok(Some(other)) => {
+                let same_pod = (&other.claim.pod.namespace, &other.claim.pod.name) == (&pod.namespace, &pod.name);
+                same_pod && !other.ending && other.claim.container != record.claim.container
+            }
+            _ => false,
+        }))
+    }
+
+    /// The record of a VF. Records of older versions are read, and those of newer ones as far as they have what ours have:
+    /// an upgrade or a downgrade with pods running loses nothing.
     pub fn read(&self, device: &PciAddress) -> Result<Option<Record>, Error> {
         let path = self.record_path(device);
         let Some(bytes) = read_file(&path)? else {
@@ -190,8 +246,8 @@ impl Store {
             why,
         };
         let record: Record = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
-        if record.format != FORMAT {
-            return Err(unreadable(format!("format {}, not {FORMAT}", record.format)));
+        if record.format == 0 {
+            return Err(unreadable("its format is 0".to_owned()));
         }
         if record.claim.device != *device {
             return Err(unreadable(format!("it is about {}", record.claim.device)));
@@ -207,13 +263,27 @@ impl Store {
         let Some(bytes) = read_file(&path)? else {
             return Ok(None);
         };
-        match String::from_utf8_lossy(&bytes).trim().parse() {
+        match String::from_utf8_lossy(&bytes).trim().parse::<PciAddress>() {
             Ok(device) => Ok(Some(device)),
-            Err(why) => Err(Error::Unreadable {
-                path,
-                why: crate::types::Invalid::to_string(&why),
-            }),
+            Err(why) => {
+                // a DEL that fails because of it would fail for ever; the record, if there is one, is found by its VF
+                log::warn!("{} says {why}: ignored", path.display());
+                Ok(None)
+            }
         }
+    }
+
+    /// Moves a record that can't be read out of the way, for a person to look at. To be called with the VF's lock held,
+    /// by whoever has made sure in another way that nobody holds the VF.
+    pub fn set_aside(&self, device: &PciAddress) -> Result<(), Error> {
+        let path = self.record_path(device);
+        let aside = path.with_extension("unreadable");
+        log::warn!("{} can't be understood: kept as {}", path.display(), aside.display());
+        fs::rename(&path, &aside).map_err(|cause| Error::Io {
+            what: "rename",
+            path,
+            cause,
+        })
     }
 
     /// Writes a record. To be called with the VF's lock held.
@@ -246,68 +316,8 @@ impl Store {
     /// Drops a record. To be called with the VF's lock held.
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
         remove_file(&self.record_path(&record.claim.device))?;
+        self.no_longer_pending(&record.claim.device)?;
         self.forget(&record.claim.container, &record.claim.ifname)
-    }
-}
-
-fn make_directory(path: &Path) -> Result<(), Error> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io {
-            what: "make directory",
-            path: path.to_owned(),
-            cause: e,
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let io = |cause| Error::Io {
-        what: "read",
-        path: path.to_owned(),
-        cause,
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io(e)),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(io)?;
-    Ok(Some(bytes))
-}
-
-/// Puts a whole new file in the place of an old one. Names are ours alone under the VF's lock; no fsync, since /run
-/// is memory.
-fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let io = |what| {
-        move |cause| Error::Io {
-            what,
-            path: path.to_owned(),
-            cause,
-        }
-    };
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io("write"))?;
-    file.write_all(content).map_err(io("write"))?;
-    fs::rename(&temporary, path).map_err(io("replace"))
-}
-
-fn remove_file(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Io {
-            what: "remove",
-            path: path.to_owned(),
-            cause: e,
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -352,6 +362,8 @@ pub(crate) mod tests {
             representor: before(8, "ens1f0_0"),
             admin_mac: Some(Mac([0; 6])),
             attempt: "vf0123456789ab".parse().unwrap(),
+            ending: false,
+            asked: None,
         }
     }
 
@@ -395,18 +407,33 @@ pub(crate) mod tests {
                 "{content:.20}"
             );
         }
-        record.format = 2;
-        fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
-        assert!(
-            store
-                .read(&record.claim.device)
-                .unwrap_err()
-                .to_string()
-                .contains("format 2, not 1")
-        );
+        store.set_aside(&record.claim.device).unwrap();
+        assert_eq!(store.read(&record.claim.device).unwrap(), None);
+        assert!(store.devices().unwrap().is_empty());
+        record.format = 0;
+        store.write(&record).unwrap();
+        assert!(matches!(
+            store.read(&record.claim.device),
+            Err(Error::Unreadable { .. })
+        ));
         let (container, ifname) = (record.claim.container.clone(), record.claim.ifname.clone());
         fs::write(store.attachment_path(&container, &ifname).unwrap(), "../../etc/passwd").unwrap();
-        assert!(matches!(store.find(&container, &ifname), Err(Error::Unreadable { .. })));
+        assert_eq!(store.find(&container, &ifname).unwrap(), None);
+    }
+
+    #[test]
+    fn records_of_other_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
+        let device: PciAddress = "0000:03:00.2".parse().unwrap();
+        let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/state"));
+        for (file, ending) in [("format-1.json", false), ("format-99.json", true)] {
+            fs::copy(directory.join(file), store.record_path(&device)).unwrap();
+            let record = store.read(&device).unwrap().unwrap();
+            assert_eq!((record.stage, record.ending), (Stage::Attached, ending), "{file}");
+            assert_eq!(record.vf.name.as_str(), "ens1f0v0", "{file}");
+        }
     }
 
     #[test]

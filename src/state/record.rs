@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::BootTime;
 use crate::types::{ContainerId, IfName, Mac, NetnsId, PciAddress};
 
-/// Format of the records that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// Format of the records that this program writes: 2 has what [`Record`] says is not in format 1. A field that is added
+/// has a default, so that older records are read, and no field changes its meaning, so that older versions of this
+/// program read ours.
+pub const FORMAT: u32 = 2;
 
 /// How far an attachment has come: what may have been done up to now. Written before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,6 +99,13 @@ pub struct Record {
     pub admin_mac: Option<Mac>,
     /// The name that the VF has in the host's namespace during this attempt, and no other VF or attempt ever has.
     pub attempt: IfName,
+    /// The attachment has ended (DEL came, ADD failed, or its holder is dead), and what is recorded here is being given
+    /// back. Since format 2.
+    #[serde(default)]
+    pub ending: bool,
+    /// When the daemon was asked for this attachment, as long as it has not answered. Since format 2.
+    #[serde(default)]
+    pub asked: Option<BootTime>,
 }
 
 impl Record {

@@ -1,0 +1,89 @@
+//! Files of the state directory: whole or not at all, and never larger than we would read back.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::{Error, MAX_RECORD};
+
+pub(super) fn make_directory(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io {
+            what: "make directory",
+            path: path.to_owned(),
+            cause: e,
+        }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let io = |cause| Error::Io {
+        what: "read",
+        path: path.to_owned(),
+        cause,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(io)?;
+    Ok(Some(bytes))
+}
+
+/// Puts a whole new file in the place of an old one. Names are ours alone under the VF's lock; no fsync, since /run
+/// is memory.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let io = |what| {
+        move |cause| Error::Io {
+            what,
+            path: path.to_owned(),
+            cause,
+        }
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io("write"))?;
+    file.write_all(content).map_err(io("write"))?;
+    fs::rename(&temporary, path).map_err(io("replace"))
+}
+
+pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Io {
+            what: "remove",
+            path: path.to_owned(),
+            cause: e,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a directory, at most `limit` of them; none when there is no such directory.
+pub(super) fn names(dir: &Path, limit: usize) -> Result<Vec<String>, Error> {
+    let io = |cause| Error::Io {
+        what: "list",
+        path: dir.to_owned(),
+        cause,
+    };
+    let listing = match fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io(e)),
+    };
+    let mut names = Vec::new();
+    for entry in listing.take(limit) {
+        // a name that is not ours in any way is no record either
+        names.extend(entry.map_err(io)?.file_name().into_string().ok());
+    }
+    Ok(names)
+}

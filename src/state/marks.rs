@@ -1,0 +1,191 @@
+//! Small files beside the records: what a call leaves for the calls that come after it, or run beside it.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use super::files::{names, read_file, remove_file, replace};
+use super::{Error, Store};
+use crate::types::{ContainerId, IfName, PciAddress};
+
+/// Nanoseconds since the node booted, sleep included (`CLOCK_BOOTTIME`): no clock that somebody sets, and like /run it
+/// begins anew with each boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootTime(u64);
+
+impl BootTime {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Self {
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        Self(u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        Duration::from_nanos(Self::now().0.saturating_sub(self.0))
+    }
+}
+
+/// No ADD runs longer than this, so that a cancel mark as old as this means nothing any more.
+const CANCEL_LIFE: Duration = Duration::from_secs(600);
+/// How many old marks a call clears away at most.
+const CLEARED_AT_ONCE: usize = 64;
+/// How many pending attachments a call looks at, most.
+const PENDING_AT_ONCE: usize = 4;
+
+/// A request for an ADD to which no answer came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// When it was sent.
+    pub asked: BootTime,
+    /// For whom, for messages.
+    pub holder: String,
+}
+
+impl Store {
+    fn pending_path(&self, device: &PciAddress) -> std::path::PathBuf {
+        self.root.join("pending").join(device.as_str())
+    }
+
+    /// Notes that the record of a VF is of an attachment that has ended.
+    pub fn pending(&self, device: &PciAddress) -> Result<(), Error> {
+        replace(&self.pending_path(device), b"")
+    }
+
+    pub(super) fn no_longer_pending(&self, device: &PciAddress) -> Result<(), Error> {
+        remove_file(&self.pending_path(device))
+    }
+
+    /// Some VFs whose attachments have ended but are not wholly given back, `except` one.
+    pub fn some_pending(&self, except: Option<&PciAddress>) -> Result<Vec<PciAddress>, Error> {
+        let names = names(&self.root.join("pending"), CLEARED_AT_ONCE)?;
+        let mut devices: Vec<PciAddress> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        devices.retain(|device| Some(device) != except);
+        devices.truncate(PENDING_AT_ONCE);
+        Ok(devices)
+    }
+
+    /// Leaves the mark that makes an ADD of this attachment give up, if one is still running. Clears away old marks.
+    pub fn cancel(&self, container: &ContainerId, ifname: &IfName) -> Result<(), Error> {
+        self.make()?;
+        let now = BootTime::now();
+        let mark = self.path_of("cancel", container, ifname)?;
+        replace(&mark, now.0.to_string().as_bytes())?;
+        let directory = self.root.join("cancel");
+        for name in names(&directory, CLEARED_AT_ONCE)? {
+            let path = directory.join(name);
+            if path != mark && read_time(&path)?.is_none_or(|time| time.elapsed() > CANCEL_LIFE) {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a DEL of this attachment has come since `start`.
+    pub fn is_cancelled(&self, container: &ContainerId, ifname: &IfName, start: BootTime) -> Result<bool, Error> {
+        match self.path_of("cancel", container, ifname) {
+            Ok(path) => Ok(read_time(&path)?.is_some_and(|time| time >= start)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn unanswered_path(&self, device: &PciAddress) -> std::path::PathBuf {
+        self.root.join("unanswered").join(device.as_str())
+    }
+
+    /// Leaves a note of a request that the daemon may still be working on. To be called with the VF's lock held.
+    pub fn note_unanswered(&self, device: &PciAddress, request: &Unanswered) -> Result<(), Error> {
+        let path = self.unanswered_path(device);
+        match serde_json::to_vec(request) {
+            Ok(json) => replace(&path, &json),
+            Err(e) => Err(Error::Unreadable {
+                path,
+                why: e.to_string(),
+            }),
+        }
+    }
+
+    /// The last request about a VF to which no answer came.
+    pub fn unanswered(&self, device: &PciAddress) -> Result<Option<Unanswered>, Error> {
+        let bytes = read_file(&self.unanswered_path(device))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// It does not matter any more.
+    pub fn forget_unanswered(&self, device: &PciAddress) -> Result<(), Error> {
+        remove_file(&self.unanswered_path(device))
+    }
+}
+
+fn read_time(path: &std::path::Path) -> Result<Option<BootTime>, Error> {
+    let Some(bytes) = read_file(path)? else {
+        return Ok(None);
+    };
+    Ok(String::from_utf8_lossy(&bytes).parse().ok().map(BootTime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_mark_counts_for_what_began_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        let (container, ifname) = ("0123456789abcdef".parse().unwrap(), "eth0".parse().unwrap());
+        let before = BootTime::now();
+        assert!(!store.is_cancelled(&container, &ifname, before).unwrap());
+        store.cancel(&container, &ifname).unwrap();
+        assert!(store.is_cancelled(&container, &ifname, before).unwrap());
+        assert!(
+            !store
+                .is_cancelled(&container, &"net1".parse().unwrap(), before)
+                .unwrap()
+        );
+        assert!(!store.is_cancelled(&container, &ifname, BootTime::now()).unwrap());
+    }
+
+    #[test]
+    fn old_marks_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        let (container, ifname): (ContainerId, IfName) = ("0123456789abcdef".parse().unwrap(), "eth0".parse().unwrap());
+        store.make().unwrap();
+        let old = store.root.join("cancel/fedcba9876543210:eth0");
+        fs::write(&old, "1").unwrap();
+        fs::write(store.root.join("cancel/garbage"), "x").unwrap();
+        store.cancel(&container, &ifname).unwrap();
+        store.cancel(&container, &"net1".parse().unwrap()).unwrap();
+        let left = names(&store.root.join("cancel"), 10).unwrap().len();
+        // a machine that booted less than CANCEL_LIFE ago has no old marks yet
+        assert_eq!(left, if BootTime(1).elapsed() > CANCEL_LIFE { 2 } else { 3 });
+    }
+
+    #[test]
+    fn pending_and_unanswered() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        let device: PciAddress = "0000:03:00.2".parse().unwrap();
+        assert!(store.some_pending(None).unwrap().is_empty());
+        store.make().unwrap();
+        store.pending(&device).unwrap();
+        assert_eq!(store.some_pending(None).unwrap(), [device.clone()]);
+        assert!(store.some_pending(Some(&device)).unwrap().is_empty());
+        store.no_longer_pending(&device).unwrap();
+        assert!(store.some_pending(None).unwrap().is_empty());
+        let request = Unanswered {
+            asked: BootTime::now(),
+            holder: "pod default/pod1".to_owned(),
+        };
+        assert_eq!(store.unanswered(&device).unwrap(), None);
+        store.note_unanswered(&device, &request).unwrap();
+        assert_eq!(store.unanswered(&device).unwrap(), Some(request));
+        store.forget_unanswered(&device).unwrap();
+        assert_eq!(store.unanswered(&device).unwrap(), None);
+    }
+}
