@@ -8,6 +8,7 @@ use crate::http::Delivery;
 use crate::nic::{self, Gateway, Plan};
 use crate::pods::{self, Attachment, Pods};
 use crate::record::{Answer, Context, Fail};
+use crate::versions::{Providers, Shape, Version};
 use crate::wire::{self, CniRequest, CniResponse, Dns, IpConfig, OldResponse, Route};
 
 const HUGE: usize = 64 << 20;
@@ -25,16 +26,22 @@ struct Found {
 pub(crate) fn handle(context: &Context, pods: Pods, mut request: CniRequest) -> Result<Answer, Fail> {
     let faults = &context.faults;
     faults.sleep("hang");
+    context.step(&request, "add")?;
     if faults.has("eof") {
         return Err(Fail::Panic("fault eof"));
     }
     if faults.has("http-500") {
         return Err(Fail::Status(500, "fault http-500: nothing was done".to_owned()));
     }
-    if !pods.binds(&request.provider, &request.if_name) {
+    let version = context.options.version;
+    if !pods.binds(version, &request.provider, &request.if_name) {
+        let is_not = match version.providers {
+            Providers::OfSubnets => "is not bound",
+            Providers::ThreeParts | Providers::AnyOvn => "not bind",
+        };
         return Err(Fail::Status(
             400,
-            format!("provider {} is not bound to any subnet", request.provider),
+            format!("provider {} {is_not} to any subnet", request.provider),
         ));
     }
     let found = wait_for_annotations(context, pods, &request)?;
@@ -64,6 +71,7 @@ pub(crate) fn handle(context: &Context, pods: Pods, mut request: CniRequest) -> 
         make_room_for_default_routes(context, &request, &routes)?;
         response.routes = (!routes.is_empty()).then_some(routes);
     }
+    context.step(&request, "reply")?;
     spoilt(context, response)
 }
 
@@ -71,6 +79,7 @@ pub(crate) fn handle(context: &Context, pods: Pods, mut request: CniRequest) -> 
 fn wait_for_annotations(context: &Context, mut pods: Pods, request: &CniRequest) -> Result<Found, Fail> {
     let provider = &request.provider;
     let owner = format!("{}/{}", request.pod_namespace, request.pod_name);
+    let version = context.options.version;
     let mut missing = String::new();
     for attempt in 0..=context.options.retries {
         if attempt > 0 {
@@ -81,21 +90,28 @@ fn wait_for_annotations(context: &Context, mut pods: Pods, request: &CniRequest)
             let error = format!("get pod {owner} failed pod \"{}\" not found", request.pod_name);
             return Err(Fail::Status(500, error));
         };
-        let (mut attachment, with_if_name) =
-            pods::lookup(providers, request).map_or_else(Default::default, |(found, named)| (found.clone(), named));
+        let (mut attachment, with_if_name) = pods::lookup(version, providers, request)
+            .map_or_else(Default::default, |(found, named)| (found.clone(), named));
+        let known = pods::lookup(version, providers, request).is_some();
         if context.faults.has("mac-only") {
             (attachment.ip, attachment.cidr) = (String::new(), String::new());
         }
-        let mac_only = attachment.ip.is_empty()
+        let mac_only = version.mac_only
+            && attachment.ip.is_empty()
             && attachment.allocated.unwrap_or(true)
             && !attachment.mac.is_empty()
             && attachment.cidr.is_empty();
-        if attachment.ip.is_empty() && !mac_only {
+        let waits = if version.waits_for_address {
+            attachment.ip.is_empty() && !mac_only
+        } else {
+            !(known && attachment.allocated.unwrap_or(true))
+        };
+        if waits {
             missing = format!("no address allocated to pod {owner} provider {provider}");
             continue;
         }
-        let address = pods::with_mask(&attachment.ip, &attachment.cidr)?;
-        let gateway = pods::gateway_of_family(&address, &attachment.gateway);
+        let address = pods::with_mask(version, &attachment.ip, &attachment.cidr)?;
+        let gateway = pods::gateway_of_family(version, &address, &attachment.gateway);
         let default_route = attachment.default_route.unwrap_or(interface(request) == "eth0");
         if !mac_only && default_route && !attachment.routed.unwrap_or(true) && pods::is_ovn(provider) {
             missing = format!("route is not ready for pod {owner} provider {provider}");
@@ -152,11 +168,16 @@ fn configure(
         gateway: &found.gateway,
         default_route: found.default_route,
         migration: attachment.migration,
+        underlay: attachment.underlay,
         routes,
         gateway_check: gateway_mode(attachment),
         u2o_ip: &attachment.u2o_ip,
         encap_ip: &attachment.encap_ip,
-        localnet_subnet: if attachment.underlay { &attachment.subnet } else { "" },
+        localnet_subnet: if attachment.underlay && context.options.version.waits_for_localnet {
+            &attachment.subnet
+        } else {
+            ""
+        },
         with_if_name: found.with_if_name,
         attach_only,
     };
@@ -164,7 +185,12 @@ fn configure(
         Fail::Text(error) => {
             // the two names are this way round in the original
             let whose = format!("{}/{}", request.pod_name, request.pod_namespace);
-            Fail::Status(500, format!("configure nic {if_name} for pod {whose} failed: {error}"))
+            let text = if context.options.version.names_pod {
+                format!("configure nic {if_name} for pod {whose} failed: {error}")
+            } else {
+                format!("configure nic failed {error}")
+            };
+            Fail::Status(500, text)
         }
         other => other,
     })?;
@@ -254,8 +280,9 @@ fn spoilt(context: &Context, mut response: CniResponse) -> Result<Answer, Fail> 
     if faults.has("error-in-200") {
         "fault error-in-200".clone_into(&mut response.error);
     }
-    let body = if faults.has("old-shape") {
-        wire::to_json(&old(response))
+    let version = context.options.version;
+    let body = if faults.has("old-shape") || version.shape == Shape::Lists {
+        wire::to_json(&old(version, response))
     } else {
         wire::to_json(&response)
     };
@@ -276,7 +303,7 @@ fn spoilt(context: &Context, mut response: CniResponse) -> Result<Answer, Fail> 
     })
 }
 
-fn old(response: CniResponse) -> OldResponse {
+fn old(version: &Version, response: CniResponse) -> OldResponse {
     let ips = response.ips.unwrap_or_default();
     let list = |pick: fn(&IpConfig) -> &String| {
         let items: Vec<&str> = ips
@@ -293,9 +320,11 @@ fn old(response: CniResponse) -> OldResponse {
         mac_address: response.mac_address,
         cidr,
         gateway,
-        mtu: response.mtu,
+        mtu: if version.tells_mtu { response.mtu } else { 0 },
         nicname: response.nicname,
-        routes: response.routes,
+        routes: response
+            .routes
+            .map(|routes| wire::old_routes(routes, version.full_routes)),
         dns: Dns::default(),
         error: response.error,
     }

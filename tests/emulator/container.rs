@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::kernel::{self, NOT_FOUND, Place};
 use crate::nic::{Gateway, Plan};
 use crate::pods::{self, Pods};
-use crate::record::{Context, Fail};
+use crate::record::{self, Context, Fail};
 use crate::wire::Route;
 
 /// Alias, move, rename, configure. What fails after the move leaves the interface in the pod.
@@ -16,6 +16,7 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
     let netns = plan.request.net_ns.as_str();
     let pod = Place::Pod(netns);
     let if_name = plan.if_name;
+    context.step(plan.request, "move")?;
     Place::Host
         .link(nic)
         .map_err(|error| format!("can not find container nic {nic}: {error}"))?;
@@ -33,7 +34,13 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
     };
     moved.map_err(|error| format!("failed to move link to netns: {error}"))?;
     pod.set(nic, &["name", if_name])?;
+    context.step(plan.request, "moved")?;
+    if context.options.version.sets_sysctl && matches!(pods::protocol(plan.addresses), "IPv6" | "Dual") {
+        pod.run("sh", &["-c", "echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6"])
+            .map_err(|error| format!("failed to enable ipv6 on all nic: {error}"))?;
+    }
     configure_link(context, plan, pod)?;
+    context.step(plan.request, "configured")?;
     if plan.addresses.is_empty() {
         return Ok(None);
     }
@@ -41,12 +48,12 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
     let routes = list_routes(pod, if_name)?;
     if plan.gateway_check != Gateway::Skip {
         if pods::protocol(plan.addresses) != "IPv4" {
-            wait_preferred(pod, if_name, !plan.migration)?;
+            wait_preferred(context, pod, if_name, !plan.migration)?;
         }
         if !plan.u2o_ip.is_empty() {
-            check_gateway(context, plan, pod, plan.u2o_ip)?;
+            check_gateway(context, plan, pod, plan.u2o_ip, false)?;
         }
-        check_gateway(context, plan, pod, plan.gateway)?;
+        check_gateway(context, plan, pod, plan.gateway, plan.underlay)?;
     }
     Ok((!routes.is_empty()).then_some(routes))
 }
@@ -110,7 +117,7 @@ fn add_address(context: &Context, plan: &Plan, pod: Place, address: &str) -> Res
     let name = plan.if_name;
     let mut add = vec!["addr", "add", address, "dev", name];
     if pods::protocol(address) == "IPv4" {
-        if !plan.migration {
+        if !plan.migration && (plan.underlay || context.options.version.detects_everywhere) {
             // the time of the conflict detection; nobody is asked
             std::thread::sleep(context.options.conflict_detection);
         }
@@ -205,7 +212,7 @@ fn list_routes(pod: Place, name: &str) -> Result<Vec<Route>, String> {
 }
 
 /// 10 looks, 500 ms apart, for IPv6 addresses that are not usable yet.
-fn wait_preferred(pod: Place, name: &str, duplicates_matter: bool) -> Result<(), String> {
+fn wait_preferred(context: &Context, pod: Place, name: &str, duplicates_matter: bool) -> Result<(), String> {
     let mut unready = Vec::new();
     for attempt in 0..10 {
         if attempt > 0 {
@@ -227,37 +234,47 @@ fn wait_preferred(pod: Place, name: &str, duplicates_matter: bool) -> Result<(),
             return Ok(());
         }
     }
-    Err(format!(
-        "ip address(es) {} on interface {name} are not in preferred state",
-        unready.join(",")
-    ))
+    Err(if context.options.version.names_unready {
+        format!(
+            "ip address(es) {} on interface {name} are not in preferred state",
+            unready.join(",")
+        )
+    } else {
+        format!("failed to find non-link-local IPv6 addresses in preferred state on interface {name} after 10 retries")
+    })
 }
 
-/// IPv4 gateways must answer ARP, IPv6 ones ping, whatever mode the subnet asks for.
-fn check_gateway(context: &Context, plan: &Plan, pod: Place, gateways: &str) -> Result<(), String> {
+/// IPv4 gateways must answer ARP, IPv6 ones ping, whatever mode the subnet asks for; in old releases ping will do without
+/// a VLAN.
+fn check_gateway(context: &Context, plan: &Plan, pod: Place, gateways: &str, vlan: bool) -> Result<(), String> {
     let (ips, gateways_listed) = (pods::trimmed(plan.addresses), pods::trimmed(gateways));
     let once = plan.gateway_check == Gateway::TryOnce;
-    if ips.len() != gateways_listed.len() {
+    let version = context.options.version;
+    if version.counts_gateways && ips.len() != gateways_listed.len() {
         let error = format!(
             "the count of ip addresses and gateways mismatch: ips {:?}, gateways {gateways:?}",
             plan.addresses
         );
         return if once { Ok(()) } else { Err(error) };
     }
-    for (ip, gateway) in ips.into_iter().zip(gateways_listed) {
+    for (position, gateway) in gateways_listed.into_iter().enumerate() {
+        let Some(ip) = ips.get(position) else {
+            // P5: an index out of range where nothing recovers
+            record::die(context.options);
+        };
         let name = plan.if_name;
-        let ipv4 = pods::protocol(gateway) == "IPv4";
+        let by_arp = pods::protocol(gateway) == "IPv4" && (vlan || version.arp_everywhere);
         if once {
             // with one try the original's ARP loop ends before its first packet
-            if !ipv4 && !reached(pod, name, gateway, false) {
+            if !by_arp && !reached(pod, name, gateway, false) {
                 context.note(format!("no packets received from gateway {gateway}"));
                 return Ok(());
             }
             continue;
         }
-        let checked = probe(context, plan, pod, gateway);
+        let checked = probe(context, plan, pod, gateway, by_arp);
         checked.map_err(|(count, error)| {
-            if ipv4 {
+            if by_arp {
                 format!("network {ip} with gateway {gateway} is not ready for interface {name} after {count} checks: {error}")
             } else {
                 error
@@ -267,23 +284,22 @@ fn check_gateway(context: &Context, plan: &Plan, pod: Place, gateways: &str) -> 
     Ok(())
 }
 
-fn probe(context: &Context, plan: &Plan, pod: Place, gateway: &str) -> Result<(), (u32, String)> {
-    let ipv4 = pods::protocol(gateway) == "IPv4";
+fn probe(context: &Context, plan: &Plan, pod: Place, gateway: &str, by_arp: bool) -> Result<(), (u32, String)> {
     let attempts = context.options.gateway_attempts;
     let mut looked = Instant::now();
     for count in 1..=attempts {
         let started = Instant::now();
-        if !context.faults.has("gateway-check") && reached(pod, plan.if_name, gateway, ipv4) {
+        if !context.faults.has("gateway-check") && reached(pod, plan.if_name, gateway, by_arp) {
             return Ok(());
         }
         // one try a second
         std::thread::sleep(Duration::from_secs(1).saturating_sub(started.elapsed()));
-        if looked.elapsed() >= Duration::from_secs(5) {
+        if context.options.version.stops_without_pod && looked.elapsed() >= Duration::from_secs(5) {
             looked = Instant::now();
             let request = plan.request;
             let gone = Pods::read(context.options)
                 .is_ok_and(|pods| pods.pod(&request.pod_namespace, &request.pod_name).is_none());
-            if gone && ipv4 {
+            if gone && by_arp {
                 return Err((count, format!("operation canceled after {count} retries")));
             } else if gone {
                 return Err((
@@ -293,7 +309,7 @@ fn probe(context: &Context, plan: &Plan, pod: Place, gateway: &str) -> Result<()
             }
         }
     }
-    Err(if ipv4 {
+    Err(if by_arp {
         (
             attempts,
             format!("resolve MAC address of {gateway} timeout: i/o timeout"),

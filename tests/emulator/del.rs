@@ -11,24 +11,35 @@ use crate::wire::CniRequest;
 pub(crate) fn handle(context: &Context, pods: &Pods, request: &CniRequest) -> Result<Answer, Fail> {
     let faults = &context.faults;
     faults.sleep("del-hang");
+    context.step(request, "del")?;
     if faults.has("del-eof") {
         return Err(Fail::Panic("fault del-eof"));
     }
-    if request.net_ns.is_empty() {
+    let version = context.options.version;
+    if version.del_needs_netns && request.net_ns.is_empty() {
         // B5: nothing is done, the port stays
         return Ok(Answer::empty(204));
+    }
+    if faults.has("del-garbage") {
+        return Ok(Answer::json(200, b"<html>not JSON</html>".to_vec()));
     }
     if faults.has("del-500") {
         let error = "del nic failed failed to delete ovs port fault del-500, \"\"";
         return Err(Fail::Status(500, error.to_owned()));
     }
+    let pod = pods.pod(&request.pod_namespace, &request.pod_name);
+    let served = request.provider == "ovn" || request.cni_type == "kube-ovn";
+    if version.del_needs_pod && !(pod.is_some() && served) {
+        // B6: the port stays
+        return Ok(Answer::empty(204));
+    }
     let mut pod_name = request.pod_name.clone();
     // pod found: the nic type, and with it the release of the VF, is only set for our own kind of request
-    let mut releases = !request.device_id.is_empty();
-    if let Some(providers) = pods.pod(&request.pod_namespace, &request.pod_name) {
+    let mut releases = version.releases_vf && !request.device_id.is_empty();
+    if let Some(providers) = pod {
         let is_ours = pods::is_ovn(&request.provider) || request.cni_type == "kube-ovn";
         releases &= is_ours;
-        if let Some((attachment, _)) = pods::lookup(providers, request).filter(|_| is_ours)
+        if let Some((attachment, _)) = pods::lookup(version, providers, request).filter(|_| is_ours)
             && !attachment.vm.is_empty()
         {
             pod_name.clone_from(&attachment.vm);
@@ -38,6 +49,11 @@ pub(crate) fn handle(context: &Context, pods: &Pods, request: &CniRequest) -> Re
         Fail::Text(error) => Fail::Status(500, format!("del nic failed {error}")),
         other => other,
     })?;
+    context.step(request, "del-reply")?;
+    faults.sleep("del-late");
+    if faults.has("del-late-eof") {
+        return Err(Fail::Panic("fault del-late-eof"));
+    }
     Ok(Answer::empty(204))
 }
 
@@ -58,12 +74,14 @@ fn delete_nic(context: &Context, request: &CniRequest, pod_name: &str, releases:
     // only now: a name that panics leaves the VF released and the port in place
     let (host, _) = nic::nic_names(&request.container_id, &request.if_name)?;
     let device = request.device_id.as_str();
-    if !device.is_empty()
+    if context.options.version.representor_down
+        && !device.is_empty()
         && Place::Host.link(&host).is_ok()
         && let Err(error) = Place::Host.set(&host, &["down"])
     {
         context.note(format!("failed to set link {host} down: {error}"));
     }
+    context.step(request, "del-port")?;
     ovs::del_port(&host).map_err(|error| format!("failed to delete ovs port {error}, \"\""))?;
     ovs::clear_qos(&owner)?;
     if device.is_empty() {

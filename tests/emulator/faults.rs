@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Where the original can fail, in the order of an ADD, then spoilt replies, then DEL. README.md says what each does.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "u2o",
     "nothing-configured",
     "http-500",
@@ -34,8 +34,29 @@ const NAMES: [&str; 30] = [
     "no-echo",
     "del-500",
     "del-eof",
+    "del-garbage",
+    "del-late-eof",
 ];
-const TIMED: [&str; 3] = ["hang", "late", "del-hang"];
+const TIMED: [&str; 4] = ["hang", "late", "del-hang", "del-late"];
+/// Where a request can be held or the process end: before this is done.
+const STEPS: [&str; 10] = [
+    "add",
+    "renamed",
+    "port",
+    "move",
+    "moved",
+    "configured",
+    "reply",
+    "del",
+    "del-port",
+    "del-reply",
+];
+
+fn at_step(item: &str, kinds: &[&str]) -> bool {
+    kinds
+        .iter()
+        .any(|kind| item.strip_prefix(kind).is_some_and(|step| STEPS.contains(&step)))
+}
 
 #[derive(Default, Clone)]
 pub(crate) struct Faults(Vec<(String, u64)>);
@@ -46,8 +67,8 @@ impl Faults {
         let mut faults = Vec::new();
         for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let (name, seconds) = match item.split_once('=') {
-                None if NAMES.contains(&item) => (item, 0),
-                Some((name, seconds)) if TIMED.contains(&name) => (
+                None if NAMES.contains(&item) || at_step(item, &["pause@", "die@"]) => (item, 0),
+                Some((name, seconds)) if TIMED.contains(&name) || at_step(name, &["hold@"]) => (
                     name,
                     seconds
                         .parse()
@@ -55,9 +76,10 @@ impl Faults {
                 ),
                 _ => {
                     return Err(format!(
-                        "unknown fault {item:?}; known: {}, and with =SECONDS {}",
+                        "unknown fault {item:?}; known: {}, with =SECONDS {}, and pause@STEP, die@STEP, hold@STEP=SECONDS for {}",
                         NAMES.join(" "),
-                        TIMED.join(" ")
+                        TIMED.join(" "),
+                        STEPS.join(" ")
                     ));
                 }
             };
@@ -73,6 +95,27 @@ impl Faults {
     pub(crate) fn has(&self, name: &str) -> bool {
         debug_assert!(NAMES.contains(&name), "no fault is called {name}");
         self.0.iter().any(|(known, _)| known == name)
+    }
+
+    fn at(&self, kind: &str, step: &str) -> impl Iterator<Item = u64> {
+        debug_assert!(STEPS.contains(&step), "no step is called {step}");
+        let wanted = format!("{kind}@{step}");
+        (self.0.iter().filter(move |(known, _)| *known == wanted)).map(|(_, seconds)| *seconds)
+    }
+
+    /// Waits, then lets it go on.
+    pub(crate) fn hold(&self, step: &str) {
+        for seconds in self.at("hold", step) {
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+    }
+
+    pub(crate) fn pauses(&self, step: &str) -> bool {
+        self.at("pause", step).next().is_some()
+    }
+
+    pub(crate) fn dies(&self, step: &str) -> bool {
+        self.at("die", step).next().is_some()
     }
 
     pub(crate) fn sleep(&self, name: &str) {

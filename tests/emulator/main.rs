@@ -1,4 +1,4 @@
-//! An emulator of kube-ovn-daemon at HEAD, with its bugs: the daemon of the end-to-end tests and of the demo.
+//! An emulator of kube-ovn-daemon, v1.12 to HEAD, with its bugs: the daemon of the end-to-end tests and of the demo.
 //!
 //! It shares no code with the crate, has an HTTP server of its own and looks at the kernel and at OVS only through
 //! `ip`, `devlink`, `ethtool`, `ping`, `nsenter`, `ovs-vsctl` and sysfs, so that a mistake of ours is not made twice.
@@ -17,6 +17,7 @@ mod pods;
 mod record;
 mod restful;
 mod sriov;
+mod versions;
 mod wire;
 
 use std::os::unix::net::UnixListener;

@@ -6,6 +6,7 @@ use crate::ovs;
 use crate::pods;
 use crate::record::{Context, Fail};
 use crate::sriov;
+use crate::versions::Rollback;
 use crate::wire::{CniRequest, Route};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -33,6 +34,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) gateway: &'a str,
     pub(crate) default_route: bool,
     pub(crate) migration: bool,
+    pub(crate) underlay: bool,
     pub(crate) routes: &'a [Route],
     pub(crate) gateway_check: Gateway,
     pub(crate) u2o_ip: &'a str,
@@ -102,12 +104,18 @@ pub(crate) fn configure(context: &Context, plan: &Plan) -> Result<Option<Vec<Rou
         Ok(routes) => Ok(routes),
         Err(Stop::Leave(fail)) => Err(fail),
         Err(Stop::RollBack(fail)) => {
+            let rollback = context.options.version.rollback;
+            if rollback == Rollback::Nothing {
+                return Err(fail);
+            }
             if has_port && let Err(error) = ovs::del_port(&nic.host) {
                 context.note(format!("failed to rollback ovs port {}, {error}", nic.host));
             }
             if request.device_id.is_empty() {
                 remove_veth(context, &nic.host);
-            } else if let Err(error) = Place::Host.set(&nic.host, &["up"]) {
+            } else if rollback == Rollback::PortAndRepresentor
+                && let Err(error) = Place::Host.set(&nic.host, &["up"])
+            {
                 context.note(format!("failed to bring {} back up during rollback: {error}", nic.host));
             }
             Err(fail)
@@ -155,11 +163,12 @@ fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
             _ => return Err(Fail::text(format!("failed to get one netdevice interface per {pci}"))),
         }
     };
-    let uplink = sriov::uplink(pci)?;
+    let version = context.options.version;
+    let uplink = sriov::uplink(version, pci)?;
     let index = sriov::vf_index(pci)?;
-    let representor = sriov::representor(&uplink, index)?;
+    let representor = sriov::representor(version, &uplink, index)?;
     let (host, _) = nic_names(&plan.request.container_id, plan.if_name)?;
-    // down, renamed, and left down until it is in br-int
+    // down, renamed, and left down until it is in br-int, or not
     Place::Host
         .set(&representor, &["down"])
         .and_then(|()| match context.faults.has("rename-representor") {
@@ -167,7 +176,17 @@ fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
             false if representor == host => Ok(()),
             false => Place::Host.set(&representor, &["name", &host]),
         })
+        .and_then(|()| {
+            if version.representor_up_early {
+                Place::Host.set(&host, &["up"])
+            } else {
+                Ok(())
+            }
+        })
         .map_err(|error| format!("failed to rename {representor} to {host}: {error}"))?;
+    if version.representor_up_early {
+        set_representor_mtu(context, plan, &host)?;
+    }
     sriov::set_vf_mac(pci, index, plan.mac, context.faults.has("set-vf-mac"))?;
     Ok(Nic { host, container })
 }
@@ -175,12 +194,15 @@ fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
 fn attach(context: &Context, plan: &Plan, nic: &Nic, has_port: &mut bool) -> Result<Option<Vec<Route>>, Stop> {
     let request = plan.request;
     let faults = &context.faults;
+    let version = context.options.version;
     let host = nic.host.as_str();
     let iface_id = iface_id(plan);
+    context.step(request, "renamed")?;
     ovs::clean_duplicates(context, &iface_id, host);
     add_port(context, plan, host, &iface_id).map_err(|fail| Stop::Leave(Fail::text(fail)))?;
     *has_port = true;
-    if !request.device_id.is_empty() {
+    context.step(request, "port")?;
+    if version.annotates && !request.device_id.is_empty() {
         if faults.has("annotations") {
             return Err(Fail::text(format!("pods \"{}\" not found", plan.pod_name)).into());
         }
@@ -194,7 +216,7 @@ fn attach(context: &Context, plan: &Plan, nic: &Nic, has_port: &mut bool) -> Res
         ))
         .into());
     }
-    if !request.device_id.is_empty() {
+    if !version.representor_up_early && !request.device_id.is_empty() {
         set_representor_mtu(context, plan, host).map_err(|fail| Stop::Leave(Fail::text(fail)))?;
     }
     bring_up(host)?;
@@ -210,7 +232,9 @@ fn attach(context: &Context, plan: &Plan, nic: &Nic, has_port: &mut bool) -> Res
             .run("ethtool", &["-K", &nic.container, "tx", "off"])
             .map_err(|error| format!("failed to turn off nic tx checksum, output {error}, err exit status 1"))?;
     }
-    ovs::wait_installed(context, host)?;
+    if version.waits_for_installed {
+        ovs::wait_installed(context, host)?;
+    }
     if !plan.localnet_subnet.is_empty() {
         wait_localnet(context, plan.localnet_subnet).map_err(|fail| Stop::Leave(Fail::text(fail)))?;
     }
@@ -251,7 +275,7 @@ fn add_port(context: &Context, plan: &Plan, host: &str, iface_id: &str) -> Resul
         format!("external_ids:pod_namespace={}", request.pod_namespace),
         format!("external_ids:pod_netns={}", request.net_ns),
     ];
-    if !plan.addresses.is_empty() {
+    if context.options.version.empty_ip || !plan.addresses.is_empty() {
         let bare: Vec<&str> = plan
             .addresses
             .split(',')
@@ -259,7 +283,7 @@ fn add_port(context: &Context, plan: &Plan, host: &str, iface_id: &str) -> Resul
             .collect();
         ids.push(format!("external_ids:ip={}", bare.join(",")));
     }
-    if !plan.encap_ip.is_empty() {
+    if context.options.version.encap_ip && !plan.encap_ip.is_empty() {
         ids.push(format!("external_ids:encap-ip={}", plan.encap_ip));
     }
     let mut arguments = vec![

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::faults::Faults;
+use crate::versions::{self, Version};
 
 const USAGE: &str = "usage: kube-ovn-daemon-emulator --socket PATH --pods FILE
   [--log FILE] [--annotations FILE] [--ready-file PATH] [--answer-at-once] [--vf-plumbing cni] [--fault LIST]
+  [--daemon-version head|v1.16.2|v1.16.1|v1.15.24|v1.14.41|v1.13.15|v1.12.35]
   [--mtu 1400] [--retry-seconds 20] [--gateway-attempts 3] [--ovn-installed-seconds 30] [--acd-seconds 0]";
 
 pub(crate) struct Options {
@@ -15,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) log: Option<PathBuf>,
     pub(crate) annotations: Option<PathBuf>,
     pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) version: &'static Version,
     pub(crate) answer_at_once: bool,
     pub(crate) attach_only: bool,
     pub(crate) faults: Faults,
@@ -33,6 +36,7 @@ impl Options {
             log: None,
             annotations: None,
             ready_file: None,
+            version: versions::version("head")?,
             answer_at_once: false,
             attach_only: false,
             faults: Faults::default(),
@@ -56,6 +60,7 @@ impl Options {
                 "--annotations" => options.annotations = Some(value.into()),
                 "--ready-file" => options.ready_file = Some(value.into()),
                 "--vf-plumbing" if value == "cni" => options.attach_only = true,
+                "--daemon-version" => options.version = versions::version(value)?,
                 "--fault" => options.faults = Faults::parse(value)?,
                 "--mtu" => options.mtu = number(option, value)?,
                 "--retry-seconds" => options.retries = number(option, value)?,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::faults::Faults;
 use crate::options::Options;
 use crate::record::Fail;
+use crate::versions::{Providers as Served, Version};
 use crate::wire::{CniRequest, Route};
 
 /// The annotations and the subnet of one interface of a pod. An unknown key is an error: it would be a test's typo.
@@ -57,11 +58,17 @@ impl Pods {
     }
 
     /// handler.go providerExists: is there a subnet of this provider? Here: has any pod an interface of it.
-    pub(crate) fn binds(&self, provider: &str, if_name: &str) -> bool {
-        let name = provider.strip_suffix(&format!(".{if_name}")).unwrap_or(provider);
-        let numbered = format!("{name}.{if_name}");
+    pub(crate) fn binds(&self, version: &Version, provider: &str, if_name: &str) -> bool {
+        let suffix = format!(".{if_name}");
+        let name = (provider.strip_suffix(&suffix).filter(|_| version.two_nics)).unwrap_or(provider);
+        let numbered = format!("{name}{suffix}");
         provider.is_empty()
             || provider == "ovn"
+            || match version.providers {
+                Served::AnyOvn => provider.ends_with("ovn"),
+                Served::ThreeParts => is_ovn(provider),
+                Served::OfSubnets => false,
+            }
             || self
                 .0
                 .values()
@@ -76,7 +83,7 @@ impl Pods {
         let Some(providers) = self.pod(&request.pod_namespace, &request.pod_name) else {
             return Ok(faults);
         };
-        let ours = lookup(providers, request).map(|(attachment, _)| attachment);
+        let ours = lookup(options.version, providers, request).map(|(attachment, _)| attachment);
         let listed: Vec<&Attachment> = ours.map_or_else(|| providers.values().collect(), |ours| vec![ours]);
         for attachment in listed {
             faults = faults.and(&Faults::parse(&attachment.fault)?);
@@ -86,9 +93,14 @@ impl Pods {
 }
 
 /// The interface, and whether its annotations carry the interface's name (two NICs of one subnet).
-pub(crate) fn lookup<'a>(providers: &'a Providers, request: &CniRequest) -> Option<(&'a Attachment, bool)> {
+pub(crate) fn lookup<'a>(
+    version: &Version,
+    providers: &'a Providers,
+    request: &CniRequest,
+) -> Option<(&'a Attachment, bool)> {
     providers
         .get(&format!("{}.{}", request.provider, request.if_name))
+        .filter(|_| version.two_nics)
         .map(|attachment| (attachment, true))
         .or_else(|| providers.get(&request.provider).map(|attachment| (attachment, false)))
 }
@@ -162,13 +174,24 @@ pub(crate) fn trimmed(list: &str) -> Vec<&str> {
 }
 
 /// Addresses with the masks of the subnet; P3 of the contract: a CIDR without a mask panics the handler.
-pub(crate) fn with_mask(ip: &str, cidr: &str) -> Result<String, Fail> {
+pub(crate) fn with_mask(version: &Version, ip: &str, cidr: &str) -> Result<String, Fail> {
     if ip.is_empty() {
         return Ok(String::new());
     }
     let bad = |error: String| Fail::Status(500, format!("failed to get ip address with mask, {error}"));
     if protocol(cidr) == "Dual" {
         let (v4, v6) = cidr.split_once(',').unwrap_or_default();
+        if !version.by_family {
+            let Some((first, second)) = ip.split_once(',').filter(|(_, rest)| !rest.contains(',')) else {
+                return Err(bad(format!("ip {ip} should be dualstack")));
+            };
+            return match (v4.split_once('/'), v6.split_once('/')) {
+                (Some((_, first_mask)), Some((_, second_mask))) => {
+                    Ok(format!("{first}/{first_mask},{second}/{second_mask}"))
+                }
+                _ => Err(Fail::Panic("index out of range in GetIPAddrWithMask")),
+            };
+        }
         let masked = ip.split(',').map(|ip| {
             // by position, not by family: the first block is taken to be IPv4
             let block = match protocol(ip) {
@@ -193,9 +216,9 @@ pub(crate) fn with_mask(ip: &str, cidr: &str) -> Result<String, Fail> {
     Ok(format!("{ip}/{mask}"))
 }
 
-/// handler.go gatewayForCNIIPFamily: of a dual-stack gateway only the families the interface has.
-pub(crate) fn gateway_of_family(addresses: &str, gateway: &str) -> String {
-    if addresses.is_empty() || protocol(gateway) != "Dual" {
+/// handler.go gatewayForCNIIPFamily: of a dual-stack gateway only the families the interface has; older ones take all.
+pub(crate) fn gateway_of_family(version: &Version, addresses: &str, gateway: &str) -> String {
+    if !version.by_family || addresses.is_empty() || protocol(gateway) != "Dual" {
         return gateway.to_owned();
     }
     let gateways = trimmed(gateway);

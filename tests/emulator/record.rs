@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -10,7 +10,8 @@ use crate::faults::Faults;
 use crate::http::{Delivery, Reply, Request};
 use crate::options::Options;
 use crate::pods::Pods;
-use crate::wire::{self, CniRequest, CniResponse};
+use crate::versions::{Shape, Version};
+use crate::wire::{self, CniRequest, CniResponse, OldResponse};
 use crate::{add, del, restful};
 
 /// Why a request is not answered with success.
@@ -44,6 +45,24 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Where faults may hold the request, or end the process: see README.md.
+    pub(crate) fn step(&self, request: &CniRequest, step: &'static str) -> Result<(), Fail> {
+        self.faults.hold(step);
+        if self.faults.dies(step) {
+            die(self.options);
+        }
+        if !self.faults.pauses(step) {
+            return Ok(());
+        }
+        let paused = json!({"paused": step, "container": request.container_id, "if_name": request.if_name});
+        log(self.options, &paused);
+        // the pods file is the switch
+        while Pods::read(self.options)?.faults(self.options, request)?.pauses(step) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     pub(crate) fn note(&self, text: impl Into<String>) {
         if let Ok(mut notes) = self.notes.lock() {
             notes.push(text.into());
@@ -76,14 +95,18 @@ impl Answer {
     }
 
     /// An error travels in the response struct, everything else of it empty.
-    pub(crate) fn error(status: u16, error: impl Into<String>) -> Self {
-        Self::json(
-            status,
-            wire::to_json(&CniResponse {
-                error: error.into(),
+    pub(crate) fn error(version: &Version, status: u16, error: String) -> Self {
+        let body = match version.shape {
+            Shape::Ips => wire::to_json(&CniResponse {
+                error,
                 ..CniResponse::default()
             }),
-        )
+            Shape::Lists => wire::to_json(&OldResponse {
+                error,
+                ..OldResponse::default()
+            }),
+        };
+        Self::json(status, body)
     }
 }
 
@@ -113,11 +136,11 @@ pub(crate) fn answer(options: &Options, request: &Request) -> Option<Reply> {
         Err(refusal) => Ok(refusal),
         Ok(route) => match handle(&mut context, &route, request) {
             Ok(answer) => Ok(answer.into()),
-            Err(Fail::Status(status, text)) => Ok(Answer::error(status, text).into()),
+            Err(Fail::Status(status, text)) => Ok(Answer::error(options.version, status, text).into()),
             // the emulator's own trouble, and so the test's: it must be seen
             Err(Fail::Text(text)) => {
                 eprintln!("kube-ovn-daemon-emulator: {text}");
-                Ok(Answer::error(500, text).into())
+                Ok(Answer::error(options.version, 500, text).into())
             }
             Err(Fail::Panic(text)) => Err(text),
         },
@@ -166,6 +189,13 @@ fn prepare(context: &mut Context, request: &CniRequest) -> Result<Pods, String> 
     let pods = Pods::read(context.options)?;
     context.faults = pods.faults(context.options, request)?;
     Ok(pods)
+}
+
+/// The process is gone, with every request it was working on. Its start script removes the socket.
+pub(crate) fn die(options: &Options) -> ! {
+    // gone already is as good as removed
+    let _ = std::fs::remove_file(&options.socket);
+    std::process::exit(2)
 }
 
 fn now() -> f64 {

@@ -1,4 +1,5 @@
-//! From a PCI address to VF netdev, uplink, VF index and representor, as sriovnet does it: devlink first, then sysfs.
+//! From a PCI address to VF netdev, uplink, VF index and representor, as sriovnet does it: 1.3.0 by devlink first, then
+//! sysfs; 1.2.0 by sysfs.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::kernel::Place;
+use crate::versions::Version;
 
 const PCI: &str = "/sys/bus/pci/devices";
 const NET: &str = "/sys/class/net";
@@ -70,7 +72,10 @@ fn pf_pci(pci: &str) -> Result<String, String> {
 }
 
 /// All devlink ports with the PCI part of their handle; none where the tool or the kernel has nothing to say.
-fn devlink_ports() -> Vec<(String, Value)> {
+fn devlink_ports(version: &Version) -> Vec<(String, Value)> {
+    if !version.devlink {
+        return Vec::new();
+    }
     let Ok(output) = Command::new("devlink").args(["-j", "port", "show"]).output() else {
         return Vec::new();
     };
@@ -90,7 +95,7 @@ fn field<'a>(port: &'a Value, name: &str) -> &'a str {
     port.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub(crate) fn uplink(pci: &str) -> Result<String, String> {
+pub(crate) fn uplink(version: &Version, pci: &str) -> Result<String, String> {
     let own = if Path::new(&format!("{PCI}/{pci}/physfn/net")).exists() {
         "physfn/net"
     } else {
@@ -99,7 +104,7 @@ pub(crate) fn uplink(pci: &str) -> Result<String, String> {
     let directory = format!("{PCI}/{pci}/{own}");
     let listed =
         names(&directory).map_err(|error| format!("failed to lookup {pci}: open {directory}: {}", errno(&error)))?;
-    let by_devlink = devlink_ports().into_iter().find_map(|(_, port)| {
+    let by_devlink = devlink_ports(version).into_iter().find_map(|(_, port)| {
         let netdev = field(&port, "netdev");
         (field(&port, "flavour") == "physical" && listed.iter().any(|name| name == netdev)).then(|| netdev.to_owned())
     });
@@ -130,14 +135,17 @@ pub(crate) fn vf_index(pci: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("vf index for {pci} not found"))
 }
 
-pub(crate) fn representor(uplink: &str, index: u32) -> Result<String, String> {
+pub(crate) fn representor(version: &Version, uplink: &str, index: u32) -> Result<String, String> {
     if !is_switchdev(uplink) {
         return Err(format!("uplink {uplink} is not a switchdev"));
     }
     let device = fs::read_link(format!("{NET}/{uplink}/device"))
         .map_err(|error| format!("failed to get pci address for uplink {uplink}: {}", errno(&error)))?;
     let pf = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let by_devlink = devlink_ports().into_iter().find_map(|(pci, port)| {
+    if !version.devlink {
+        return old_representor(uplink, &pf, index);
+    }
+    let by_devlink = devlink_ports(version).into_iter().find_map(|(pci, port)| {
         let local = port.get("external").and_then(Value::as_bool) != Some(true);
         let number = port.get("vfnum").and_then(Value::as_u64);
         let netdev = field(&port, "netdev");
@@ -157,6 +165,26 @@ pub(crate) fn representor(uplink: &str, index: u32) -> Result<String, String> {
             parts.is_some_and(|(pf, vf)| pf.parse::<u32>().is_ok() && vf.parse() == Ok(index))
         })
         .ok_or_else(|| format!("failed to find VF representor for uplink {uplink}, vfIndex {index}"))
+}
+
+/// `GetVfRepresentor` of sriovnet 1.2.0: among all netdevs with the uplink's switch ID; the PF's number in the name must be
+/// that of its PCI function. A bare number stands for PF 0.
+fn old_representor(uplink: &str, pf: &str, index: u32) -> Result<String, String> {
+    let function = pf.chars().next_back().and_then(|digit| digit.to_digit(10));
+    let switch = attribute(uplink, "phys_switch_id");
+    let number = |name: &str| -> Option<(u32, u32)> {
+        let port_name = attribute(name, "phys_port_name")?;
+        let bare = port_name.parse().ok().map(|vf| (0, vf));
+        bare.or_else(|| {
+            let (pf, vf) = port_name.strip_prefix("pf")?.split_once("vf")?;
+            Some((pf.parse().ok()?, vf.parse().ok()?))
+        })
+    };
+    let all = names(NET).map_err(|error| errno(&error))?;
+    all.into_iter()
+        .filter(|name| attribute(name, "phys_switch_id") == switch)
+        .find(|name| number(name).is_some_and(|(pf, vf)| Some(pf) == function && vf == index))
+        .ok_or_else(|| format!("failed to find VF representor for uplink {uplink}"))
 }
 
 /// setVfMac: the "PF" is the first netdev of the PF's PCI device whose port name has no "vf" in it.

@@ -7,6 +7,7 @@
 
 #[path = "../support/daemon.rs"]
 mod daemon;
+mod tests_versions;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Default, Clone)]
 pub(crate) struct CniRequest {
@@ -61,7 +61,7 @@ pub(crate) struct CniResponse {
 }
 
 /// What daemons up to v1.15 answer.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 pub(crate) struct OldResponse {
     pub(crate) protocol: &'static str,
     pub(crate) address: String,
@@ -70,9 +70,21 @@ pub(crate) struct OldResponse {
     pub(crate) gateway: String,
     pub(crate) mtu: u32,
     pub(crate) nicname: String,
-    pub(crate) routes: Option<Vec<Route>>,
+    pub(crate) routes: Option<Vec<Value>>,
     pub(crate) dns: Dns,
     pub(crate) error: String,
+}
+
+/// Routes of an old reply: in the oldest, both keys are always there.
+pub(crate) fn old_routes(routes: Vec<Route>, full: bool) -> Vec<Value> {
+    let value = |Route { dst, gw }: Route| {
+        if full {
+            json!({"dst": dst, "gw": gw})
+        } else {
+            serde_json::to_value(Route { dst, gw }).unwrap_or_default()
+        }
+    };
+    routes.into_iter().map(value).collect()
 }
 
 /// `json.MarshalIndent(value, "", " ")`, HTML characters escaped as Go does.
