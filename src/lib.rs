@@ -1,6 +1,6 @@
 //! `kube-ovn`, a CNI plugin for pods whose traffic Open vSwitch offloads to an SR-IOV NIC.
 //!
-//! The map, from the bottom up. A module uses only what stands above it here, and the six from [`cni`] to [`node`] do
+//! The map, from the bottom up. A module uses only what stands above it here, and the seven from [`cni`] to [`node`] do
 //! not know each other (`tests/layers.rs` holds them to it):
 //!
 //! * [`text`]: words of others, fit to be shown.
@@ -9,6 +9,7 @@
 //! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
 //! * [`net`]: the kernel's networking: links, addresses, namespaces, devlink.
 //! * [`daemon`]: requests to kube-ovn-daemon and its replies.
+//! * [`ovs`]: Open vSwitch's database and ovs-vswitchd's control socket.
 //! * [`state`]: records and locks in /run.
 //! * [`node`]: what root has decided for this node.
 //! * [`attach`]: taking a VF to a pod and giving it back.
@@ -21,6 +22,7 @@ pub mod device;
 pub mod log;
 pub mod net;
 pub mod node;
+pub mod ovs;
 pub mod state;
 pub mod text;
 pub mod types;

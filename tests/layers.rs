@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each module, and the modules of this crate that it may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("text", &[]),
     ("types", &["text"]),
     ("log", &["text"]),
@@ -15,13 +15,14 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("device", &["text", "types"]),
     ("net", &["text", "types"]),
     ("daemon", &["text", "types"]),
+    ("ovs", &["text", "types"]),
     ("state", &["text", "types"]),
     ("node", &["text", "types"]),
-    ("attach", &["text", "types", "device", "net", "daemon", "state"]),
+    ("attach", &["text", "types", "device", "net", "daemon", "ovs", "state"]),
     (
         "verbs",
         &[
-            "text", "types", "cni", "device", "net", "daemon", "state", "node", "attach",
+            "text", "types", "cni", "device", "net", "daemon", "ovs", "state", "node", "attach",
         ],
     ),
 ];

@@ -1,0 +1,136 @@
+//! JSON-RPC 1.0 on a unix socket, as ovsdb-server and the control sockets of OVS' daemons speak it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::frames::Frames;
+use super::{Error, MAX_WORDS};
+use crate::text::cut;
+
+/// A server sends a few messages that nobody asked for (echo requests, updates). One that sends more is not what we
+/// believe it to be.
+const MAX_UNASKED: usize = 100;
+const CONNECT_RETRY: Duration = Duration::from_millis(10);
+
+/// A connection on which one call at a time is made, until the deadline.
+pub(super) struct Connection {
+    socket: PathBuf,
+    server: &'static str,
+    stream: UnixStream,
+    frames: Frames,
+    deadline: Instant,
+    calls: u64,
+}
+
+impl Connection {
+    /// Connects to `server`, which should listen at `socket`.
+    pub(super) async fn open(socket: PathBuf, server: &'static str, deadline: Instant) -> Result<Self, Error> {
+        let result = within(deadline, connect(&socket)).await;
+        match result.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => Ok(Self {
+                socket,
+                server,
+                stream,
+                frames: Frames::default(),
+                deadline,
+                calls: 0,
+            }),
+            Err(error) => Err(Error::Unreachable {
+                server,
+                socket,
+                cause: error.to_string(),
+            }),
+        }
+    }
+
+    /// Calls a method and gives back its result.
+    pub(super) async fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
+        self.calls += 1;
+        let id = json!(self.calls);
+        let begun = Instant::now();
+        let deadline = self.deadline;
+        let request = json!({"id": id, "method": method, "params": params});
+        let reply = within(deadline, self.exchange(&request, &id)).await.unwrap_or_else(|| {
+            let waited = begun.elapsed().as_secs_f64();
+            Err(format!("nothing within {waited:.1} s"))
+        });
+        let reply = reply.map_err(|why| self.no_reply(method, why))?;
+        match (reply.get("error"), reply.get("result")) {
+            (None | Some(Value::Null), Some(result)) => Ok(result.clone()),
+            (Some(error), _) if !error.is_null() => Err(Error::Refused {
+                server: self.server,
+                method: method.to_owned(),
+                text: cut(error.as_str().unwrap_or(&error.to_string()), MAX_WORDS),
+            }),
+            _ => Err(self.no_reply(method, "an answer without a result".to_owned())),
+        }
+    }
+
+    /// What is wrong with an answer, or that there is none.
+    pub(super) fn no_reply(&self, method: &str, why: String) -> Error {
+        Error::NoReply {
+            server: self.server,
+            socket: self.socket.clone(),
+            method: method.to_owned(),
+            why,
+        }
+    }
+
+    async fn exchange(&mut self, request: &Value, id: &Value) -> Result<Value, String> {
+        self.send(request).await?;
+        for _ in 0..MAX_UNASKED {
+            let message = self.receive().await?;
+            match message.get("method") {
+                None if message.get("id") == Some(id) => return Ok(message),
+                // an answer to a call that was given up
+                None => {}
+                // RFC 7047, section 4.1.11: who does not answer is cut off
+                Some(method) if method == "echo" => {
+                    let answer = json!({"id": message.get("id"), "result": message.get("params"), "error": null});
+                    self.send(&answer).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        Err(format!("{MAX_UNASKED} other messages and no answer"))
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), String> {
+        let text = message.to_string();
+        let sent = self.stream.write_all(text.as_bytes()).await;
+        sent.map_err(|e| format!("it does not take the request: {e}"))
+    }
+
+    async fn receive(&mut self) -> Result<Value, String> {
+        loop {
+            if let Some(message) = self.frames.next()? {
+                return Ok(message);
+            }
+            match self.stream.read_buf(self.frames.tail()).await {
+                Ok(0) => return Err("it closed the connection".to_owned()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+}
+
+/// A unix socket whose queue is full says so at once, where a TCP socket would let one wait (unix(7): EAGAIN).
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(CONNECT_RETRY).await,
+            other => return other,
+        }
+    }
+}
+
+async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    tokio::time::timeout(left, work).await.ok()
+}

@@ -1,0 +1,486 @@
+//! The client for Open vSwitch against the real programs: ovsdb-server and ovs-vswitchd, each test with its own in a
+//! temporary directory, and against servers that are none. ovs-vswitchd runs without the kernel's datapath.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a failed step is a failed test"
+)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kube_ovn::ovs::{Error, Expected, Offload, Ovs, Removal};
+use kube_ovn::types::{ContainerId, IfName};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(work)
+}
+
+/// A program that ends with the test.
+struct Program(Child);
+
+impl Program {
+    fn start(directory: &Path, command: &[&str]) -> Self {
+        let (name, args) = command.split_first().unwrap();
+        let child = Command::new(name)
+            .args(args)
+            .env("OVS_RUNDIR", directory)
+            .env("OVS_LOGDIR", directory)
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap_or_else(|e| panic!("{name}, of Debian's package openvswitch-switch: {e}")))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for(what: &Path) {
+    let deadline = soon();
+    while !what.exists() {
+        assert!(Instant::now() < deadline, "no {}", what.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// ovsdb-server with an empty database and br-int.
+struct Node {
+    directory: TempDir,
+    _server: Program,
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let database = at("conf.db");
+        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+        run("ovsdb-tool", &["create", &database, schema]);
+        let server = Program::start(
+            directory.path(),
+            &[
+                "ovsdb-server",
+                &database,
+                &format!("--remote=punix:{}", at("db.sock")),
+                &format!("--unixctl={}", at("ovsdb-server.ctl")),
+                "--no-chdir",
+                "-vconsole:off",
+            ],
+        );
+        wait_for(&directory.path().join("db.sock"));
+        let node = Self {
+            directory,
+            _server: server,
+        };
+        node.vsctl("init");
+        node.vsctl("add-br br-int");
+        node
+    }
+
+    fn ovs(&self) -> Ovs {
+        Ovs::at(self.directory.path())
+    }
+
+    /// What ovs-vsctl prints; its arguments are words.
+    fn vsctl(&self, args: &str) -> String {
+        let database = format!("--db=unix:{}", self.directory.path().join("db.sock").display());
+        let mut all = vec![database.as_str(), "--no-wait", "--timeout=20"];
+        all.extend(args.split_whitespace());
+        run("ovs-vsctl", &all)
+    }
+
+    /// Makes a port as kube-ovn-daemon does.
+    fn add_port(&self, port: &str, external_ids: &str) {
+        let ids: Vec<String> = external_ids
+            .split_whitespace()
+            .map(|id| format!("external_ids:{id}"))
+            .collect();
+        self.vsctl(&format!(
+            "add-port br-int {port} -- set Interface {port} {}",
+            ids.join(" ")
+        ));
+    }
+
+    /// As kube-ovn-daemon does for a pod with a limited bandwidth; the port may be none.
+    fn add_qos(&self, port: Option<&str>, iface_id: &str) {
+        let queue = self.vsctl(&format!(
+            "create queue other_config:max-rate=1000000 external-ids:iface-id={iface_id}"
+        ));
+        let qos = self.vsctl(&format!(
+            "create qos queues:0={queue} type=linux-htb external-ids:iface-id={iface_id}"
+        ));
+        if let Some(port) = port {
+            self.vsctl(&format!("set port {port} qos={qos}"));
+        }
+    }
+
+    fn count(&self, table: &str) -> usize {
+        self.vsctl(&format!("--bare --columns=_uuid list {table}"))
+            .split_whitespace()
+            .count()
+    }
+
+    fn remove(&self) -> Removal {
+        block_on(
+            self.ovs()
+                .remove_port(&expected(&ContainerId::of_test(), &IfName::of_test()), soon()),
+        )
+        .unwrap()
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|e| panic!("{program}, of Debian's package openvswitch-switch: {e}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+trait OfTest {
+    fn of_test() -> Self;
+}
+
+impl OfTest for ContainerId {
+    fn of_test() -> Self {
+        "0123456789abcdef".parse().unwrap()
+    }
+}
+
+impl OfTest for IfName {
+    fn of_test() -> Self {
+        "net1".parse().unwrap()
+    }
+}
+
+const PORT: &str = "01234567_net1_h";
+const IDS: &str = "iface-id=web-0.shop.off.shop.ovn vendor=kube-ovn pod_name=web-0 pod_namespace=shop \
+                   pod_netns=/run/netns/a ip=10.16.0.7";
+
+fn expected<'a>(container: &'a ContainerId, ifname: &'a IfName) -> Expected<'a> {
+    Expected {
+        container,
+        ifname,
+        namespace: "shop",
+        pod: "web-0",
+        provider: "off.shop.ovn",
+        netns: Path::new("/run/netns/a"),
+    }
+}
+
+#[test]
+fn our_port_is_removed() {
+    let node = Node::new();
+    assert_eq!(node.remove(), Removal::Absent);
+    node.add_port("other_h", "iface-id=other.shop.off.shop.ovn");
+    node.add_port(PORT, IDS);
+    assert_eq!(node.remove(), Removal::Removed);
+    assert_eq!(node.vsctl("list-ports br-int"), "other_h");
+    // br-int's own and the other's: nothing hangs about without a port
+    assert_eq!((node.count("Interface"), node.count("Port")), (2, 2));
+    assert_eq!(node.remove(), Removal::Absent);
+}
+
+#[test]
+fn a_port_in_another_bridge_is_found() {
+    let node = Node::new();
+    node.vsctl("add-br br-other");
+    node.add_port(PORT, IDS);
+    node.vsctl(&format!(
+        "del-port {PORT} -- add-port br-other {PORT} -- set Interface {PORT} external_ids:iface-id=web-0.shop.off.shop.ovn"
+    ));
+    let port = block_on(node.ovs().port(PORT, soon())).unwrap().unwrap();
+    assert_eq!(port.bridge, "br-other");
+    assert_eq!(node.remove(), Removal::Removed);
+    assert_eq!(node.vsctl("list-ports br-other"), "");
+}
+
+#[test]
+fn the_port_of_another_stays() {
+    for (ids, word) in [
+        (IDS.replace("/run/netns/a", "/run/netns/b"), "pod_netns"),
+        (IDS.replace("web-0.shop", "web-1.shop"), "iface-id"),
+        (IDS.replace("kube-ovn", "somebody"), "vendor"),
+        ("a=b".to_owned(), "neither"),
+    ] {
+        let node = Node::new();
+        node.add_port(PORT, &ids);
+        match node.remove() {
+            Removal::NotOurs(why) => assert!(why.contains(word), "{why}"),
+            other => panic!("{ids}: {other:?}"),
+        }
+        assert_eq!(node.vsctl("list-ports br-int"), PORT);
+    }
+    let node = Node::new();
+    node.vsctl(&format!("add-bond br-int {PORT} {PORT} second"));
+    node.vsctl(&format!(
+        "set Interface {PORT} external_ids:iface-id=web-0.shop.off.shop.ovn"
+    ));
+    assert!(matches!(node.remove(), Removal::NotOurs(why) if why.contains("bond of 2")));
+}
+
+#[test]
+fn rows_of_qos_go_with_the_port() {
+    let node = Node::new();
+    node.add_port(PORT, IDS);
+    node.add_qos(Some(PORT), "web-0.shop.off.shop.ovn");
+    node.add_port("other_h", "iface-id=other.shop.off.shop.ovn");
+    node.add_qos(Some("other_h"), "other.shop.off.shop.ovn");
+    assert_eq!(node.remove(), Removal::Removed);
+    assert_eq!((node.count("QoS"), node.count("Queue")), (1, 1));
+    // the daemon removed the port and died
+    node.add_qos(None, "web-0.shop.off.shop.ovn");
+    assert_eq!(node.remove(), Removal::Absent);
+    assert_eq!((node.count("QoS"), node.count("Queue")), (1, 1));
+}
+
+#[test]
+fn rows_of_qos_that_are_in_use_stay() {
+    let node = Node::new();
+    let newer = IDS.replace("/run/netns/a", "/run/netns/b");
+    // the ADD of the pod's next sandbox takes the iface-id, and uses the rows that bear it
+    node.add_port(PORT, &IDS.replace("iface-id=web-0.shop.off.shop.ovn ", ""));
+    node.add_port("fedcba98_net1_h", &newer);
+    node.add_qos(Some("fedcba98_net1_h"), "web-0.shop.off.shop.ovn");
+    assert_eq!(node.remove(), Removal::Removed);
+    assert_eq!(node.vsctl("list-ports br-int"), "fedcba98_net1_h");
+    assert_eq!((node.count("QoS"), node.count("Queue")), (1, 1));
+    // no iface-id anywhere, but a port that refers to them
+    node.vsctl("remove Interface fedcba98_net1_h external_ids iface-id");
+    assert_eq!(node.remove(), Removal::Absent);
+    assert_eq!((node.count("QoS"), node.count("Queue")), (1, 1));
+}
+
+/// Somebody gives the port away all the time: it is removed only while it is ours, and each outcome is a true one.
+#[test]
+fn a_port_that_changes_hands() {
+    let node = Node::new();
+    for _ in 0..20 {
+        node.add_port(PORT, IDS);
+        let removal = std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                node.vsctl(&format!(
+                    "--if-exists set Interface {PORT} external_ids:pod_netns=/run/netns/b"
+                ));
+            });
+            let removal = node.remove();
+            taker.join().unwrap();
+            removal
+        });
+        let left = node.vsctl("list-ports br-int");
+        match removal {
+            Removal::Removed => assert_eq!(left, ""),
+            Removal::NotOurs(_) => assert_eq!(left, PORT),
+            Removal::Absent => panic!("it was there"),
+        }
+        node.vsctl(&format!("--if-exists del-port {PORT}"));
+    }
+}
+
+#[test]
+fn questions() {
+    let node = Node::new();
+    let ovs = node.ovs();
+    block_on(async {
+        assert!(ovs.has_bridge("br-int", soon()).await.unwrap());
+        assert!(!ovs.has_bridge("br-ext", soon()).await.unwrap());
+        assert_eq!(ovs.port(PORT, soon()).await.unwrap(), None);
+        let unset = Offload {
+            hw_offload: None,
+            tc_policy: None,
+        };
+        assert_eq!(ovs.offload(soon()).await.unwrap(), unset);
+    });
+    node.vsctl("set Open_vSwitch . other_config:hw-offload=true other_config:tc-policy=skip_sw");
+    node.add_port(PORT, IDS);
+    block_on(async {
+        let set = Offload {
+            hw_offload: Some("true".to_owned()),
+            tc_policy: Some("skip_sw".to_owned()),
+        };
+        assert_eq!(ovs.offload(soon()).await.unwrap(), set);
+        let port = ovs.port(PORT, soon()).await.unwrap().unwrap();
+        assert_eq!((port.bridge.as_str(), port.error.as_str()), ("br-int", ""));
+        let ids = port.external_ids;
+        assert_eq!(ids.get("pod_netns").map(String::as_str), Some("/run/netns/a"));
+    });
+}
+
+/// As many rows as no node has.
+#[test]
+fn a_database_with_many_ports() {
+    let node = Node::new();
+    let ports: Vec<String> = (0..500)
+        .map(|n| format!("-- add-port br-int p{n} -- set Interface p{n} external_ids:iface-id=p{n}.shop"))
+        .collect();
+    node.vsctl(&ports.join(" "));
+    node.add_port(PORT, IDS);
+    assert_eq!(node.remove(), Removal::Removed);
+    assert_eq!(node.count("Port"), 501);
+}
+
+#[test]
+fn vswitchd_answers_or_not() {
+    let node = Node::new();
+    let ovs = node.ovs();
+    let ask = |patience: Duration| block_on(ovs.vswitchd_version(Instant::now() + patience));
+    assert!(matches!(ask(PATIENCE), Err(Error::NoPid { .. })));
+    let directory = node.directory.path();
+    let vswitchd = Program::start(
+        directory,
+        &[
+            "unshare",
+            "--net",
+            "ovs-vswitchd",
+            &format!("unix:{}", directory.join("db.sock").display()),
+            "--enable-dummy=override",
+            "--disable-system",
+            &format!("--pidfile={}", directory.join("ovs-vswitchd.pid").display()),
+            "--no-chdir",
+            "-vconsole:off",
+        ],
+    );
+    wait_for(&directory.join("ovs-vswitchd.pid"));
+    let version = ask(PATIENCE).unwrap();
+    assert!(version.starts_with("ovs-vswitchd (Open vSwitch) "), "{version}");
+    let pid = Pid::from_raw(i32::try_from(vswitchd.0.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let error = ask(Duration::from_millis(300)).unwrap_err();
+    assert!(matches!(error, Error::NoReply { .. }), "{error}");
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(ask(PATIENCE).unwrap(), version);
+    // killed, it leaves pid file and socket
+    drop(vswitchd);
+    assert!(matches!(ask(PATIENCE), Err(Error::Unreachable { .. })));
+}
+
+/// The error of a call to a server that does this with its connection.
+fn error_of(serve: impl FnOnce(UnixStream) + Send + 'static) -> Error {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(directory.path().join("db.sock")).unwrap();
+    let server = std::thread::spawn(move || serve(listener.accept().unwrap().0));
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(1500);
+    let error = block_on(Ovs::at(directory.path()).has_bridge("br-int", deadline)).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{error}");
+    server.join().unwrap();
+    assert!(!error.to_string().contains(char::is_control), "{error}");
+    assert!(error.to_string().len() < 1000, "{error}");
+    error
+}
+
+/// Reads what is asked, then what this gives until it ends or nobody listens any more.
+fn says(pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> impl FnOnce(UnixStream) + Send + 'static {
+    move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        for piece in pieces {
+            if stream.write_all(&piece).is_err() {
+                return;
+            }
+        }
+        // until the caller gives up
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+fn says_once(text: impl Into<Vec<u8>>) -> impl FnOnce(UnixStream) + Send + 'static {
+    says(std::iter::once(text.into()))
+}
+
+#[test]
+fn servers_that_are_none() {
+    let why = |error: Error| match error {
+        Error::NoReply { why, .. } => why,
+        other => panic!("{other}"),
+    };
+    let nothing = why(error_of(says(std::iter::empty())));
+    assert!(nothing.contains("nothing within 1.5 s"), "{nothing}");
+    let closes = |mut stream: UnixStream| {
+        let _ = stream.read(&mut [0; 4096]);
+    };
+    assert!(why(error_of(closes)).contains("closed"));
+    assert!(why(error_of(says_once("HTTP/1.1 400 Bad Request\r\n\r\n"))).contains("0x48"));
+    assert!(why(error_of(says_once("{\"id\":1,\"result\":[{\"rows\":["))).contains("nothing within"));
+    let endless = std::iter::once(b"{\"id\":1,\"result\":\"".to_vec()).chain(std::iter::repeat(vec![b'x'; 65536]));
+    assert!(why(error_of(says(endless))).contains("more than 4194304 bytes"));
+    let echoes = b"{\"id\":\"echo\",\"method\":\"echo\",\"params\":[]}".to_vec();
+    assert!(why(error_of(says(std::iter::repeat(echoes)))).contains("100 other messages"));
+    assert!(why(error_of(says_once("{\"id\":2,\"result\":[],\"error\":null}"))).contains("nothing within"));
+    assert!(why(error_of(says_once("{\"id\":1,\"error\":null}"))).contains("without a result"));
+    for result in [
+        "null",
+        "7",
+        "[]",
+        "[null]",
+        "[{}]",
+        "[{\"rows\":{}}]",
+        "[{\"rows\":[7]}]",
+    ] {
+        let text = format!("{{\"id\":1,\"error\":null,\"result\":{result}}}");
+        assert!(why(error_of(says_once(text))).contains("answered"), "{result}");
+    }
+    match error_of(says_once(
+        "{\"id\":1,\"result\":null,\"error\":\"un\\u001bknown\\ndatabase\"}",
+    )) {
+        Error::Refused { text, .. } => assert_eq!(text, "un known database"),
+        other => panic!("{other}"),
+    }
+}
+
+/// An echo request must be answered; the answer comes byte by byte, and another message behind it.
+#[test]
+fn a_slow_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(directory.path().join("db.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(String::from_utf8_lossy(&buffer[..count]).contains("transact"));
+        stream
+            .write_all(b"{\"id\":\"echo\",\"method\":\"echo\",\"params\":[1]}")
+            .unwrap();
+        let count = stream.read(&mut buffer).unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&buffer[..count]).unwrap();
+        assert_eq!(answer, serde_json::json!({"id": "echo", "result": [1], "error": null}));
+        let text =
+            b"{\"id\":1,\"error\":null,\"result\":[{\"rows\":[{\"name\":\"br-int\"}]}]}{\"method\":\"update\",\"id\":null}";
+        for byte in text {
+            stream.write_all(&[*byte]).unwrap();
+        }
+        let _ = stream.read(&mut buffer);
+    });
+    assert!(block_on(Ovs::at(directory.path()).has_bridge("br-int", soon())).unwrap());
+    server.join().unwrap();
+}
+
+#[test]
+fn nobody_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = block_on(Ovs::at(directory.path()).has_bridge("br-int", soon())).unwrap_err();
+    assert!(
+        error.to_string().contains("is the ovs-ovn pod of this node running?"),
+        "{error}"
+    );
+    drop(UnixListener::bind(directory.path().join("db.sock")).unwrap());
+    let error = block_on(Ovs::at(directory.path()).has_bridge("br-int", soon())).unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
