@@ -34,11 +34,9 @@ pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(bytes))
 }
 
-/// Puts a whole new file in the place of an old one. Names are ours alone under the VF's lock; no fsync, since /run
-/// is memory.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+/// Puts a whole new file in the place of an old one, by way of `temporary`, a name that is the caller's alone. No fsync,
+/// since /run is memory.
+pub(super) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), Error> {
     let io = |what| {
         move |cause| Error::Io {
             what,
@@ -51,10 +49,10 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
         .truncate(true)
         .write(true)
         .mode(0o600)
-        .open(&temporary)
+        .open(temporary)
         .map_err(io("write"))?;
     file.write_all(content).map_err(io("write"))?;
-    fs::rename(&temporary, path).map_err(io("replace"))
+    fs::rename(temporary, path).map_err(io("replace"))
 }
 
 pub(super) fn remove_file(path: &Path) -> Result<(), Error> {

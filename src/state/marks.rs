@@ -1,5 +1,9 @@
 //! Small files beside the records: what a call leaves for the calls that come after it, or run beside it.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -47,13 +51,13 @@ pub struct Unanswered {
 }
 
 impl Store {
-    fn pending_path(&self, device: &PciAddress) -> std::path::PathBuf {
+    fn pending_path(&self, device: &PciAddress) -> PathBuf {
         self.root.join("pending").join(device.as_str())
     }
 
     /// Notes that the record of a VF is of an attachment that has ended.
     pub fn pending(&self, device: &PciAddress) -> Result<(), Error> {
-        replace(&self.pending_path(device), b"")
+        replace(&self.pending_path(device), &self.temporary(device), b"")
     }
 
     pub(super) fn no_longer_pending(&self, device: &PciAddress) -> Result<(), Error> {
@@ -74,11 +78,11 @@ impl Store {
         self.make()?;
         let now = BootTime::now();
         let mark = self.path_of("cancel", container, ifname)?;
-        replace(&mark, now.0.to_string().as_bytes())?;
+        write_time(&mark, now)?;
         let directory = self.root.join("cancel");
         for name in names(&directory, CLEARED_AT_ONCE)? {
             let path = directory.join(name);
-            if path != mark && read_time(&path)?.is_none_or(|time| time.elapsed() > CANCEL_LIFE) {
+            if path != mark && is_old(&path)? {
                 remove_file(&path)?;
             }
         }
@@ -93,7 +97,7 @@ impl Store {
         }
     }
 
-    fn unanswered_path(&self, device: &PciAddress) -> std::path::PathBuf {
+    fn unanswered_path(&self, device: &PciAddress) -> PathBuf {
         self.root.join("unanswered").join(device.as_str())
     }
 
@@ -101,7 +105,7 @@ impl Store {
     pub fn note_unanswered(&self, device: &PciAddress, request: &Unanswered) -> Result<(), Error> {
         let path = self.unanswered_path(device);
         match serde_json::to_vec(request) {
-            Ok(json) => replace(&path, &json),
+            Ok(json) => replace(&path, &self.temporary(device), &json),
             Err(e) => Err(Error::Unreadable {
                 path,
                 why: e.to_string(),
@@ -121,7 +125,32 @@ impl Store {
     }
 }
 
-fn read_time(path: &std::path::Path) -> Result<Option<BootTime>, Error> {
+/// In one piece at once, and as many bytes each time: what another call reads meanwhile is nothing, or a time. Not by way of a
+/// temporary file: no lock goes with a mark, and a killed call would leave it for ever.
+fn write_time(path: &Path, time: BootTime) -> Result<(), Error> {
+    let io = |cause| Error::Io {
+        what: "write",
+        path: path.to_owned(),
+        cause,
+    };
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let mut file = options.open(path).map_err(io)?;
+    file.write_all(format!("{:020}", time.0).as_bytes()).map_err(io)
+}
+
+/// Whether a mark means nothing any more. One without a time may be about to get it, unless it is old as a file.
+fn is_old(path: &Path) -> Result<bool, Error> {
+    Ok(match read_time(path)? {
+        Some(time) => time.elapsed() > CANCEL_LIFE,
+        None => {
+            let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > CANCEL_LIFE))
+        }
+    })
+}
+
+fn read_time(path: &Path) -> Result<Option<BootTime>, Error> {
     let Some(bytes) = read_file(path)? else {
         return Ok(None);
     };
@@ -131,7 +160,7 @@ fn read_time(path: &std::path::Path) -> Result<Option<BootTime>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::time::SystemTime;
 
     #[test]
     fn a_mark_counts_for_what_began_before_it() {
@@ -158,12 +187,20 @@ mod tests {
         store.make().unwrap();
         let old = store.root.join("cancel/fedcba9876543210:eth0");
         fs::write(&old, "1").unwrap();
-        fs::write(store.root.join("cancel/garbage"), "x").unwrap();
+        let long_ago = SystemTime::now() - CANCEL_LIFE * 2;
+        for (name, modified) in [("garbage", long_ago), ("unfinished", SystemTime::now())] {
+            let file = fs::File::create(store.root.join("cancel").join(name)).unwrap();
+            file.set_modified(modified).unwrap();
+        }
         store.cancel(&container, &ifname).unwrap();
         store.cancel(&container, &"net1".parse().unwrap()).unwrap();
-        let left = names(&store.root.join("cancel"), 10).unwrap().len();
+        let left = names(&store.root.join("cancel"), 10).unwrap();
+        assert!(
+            left.contains(&"unfinished".to_owned()) && !left.contains(&"garbage".to_owned()),
+            "{left:?}"
+        );
         // a machine that booted less than CANCEL_LIFE ago has no old marks yet
-        assert_eq!(left, if BootTime(1).elapsed() > CANCEL_LIFE { 2 } else { 3 });
+        assert_eq!(left.len(), if BootTime(1).elapsed() > CANCEL_LIFE { 3 } else { 4 });
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```text
 //! /run/kube-ovn-offload/vf/0000:03:00.2.json          the record
 //! /run/kube-ovn-offload/vf/0000:03:00.2.lock          locked while a call works on this VF; never removed
+//! /run/kube-ovn-offload/vf/0000:03:00.2.new           a file that is being written
 //! /run/kube-ovn-offload/attachment/<container>:<ifname>   the PCI address
 //! /run/kube-ovn-offload/pending/0000:03:00.2          an attachment that has ended, but is not wholly given back
 //! /run/kube-ovn-offload/cancel/<container>:<ifname>   DEL has come: an ADD that is still running must not go on
@@ -154,6 +155,12 @@ impl Store {
         self.root.join("vf").join(format!("{device}.json"))
     }
 
+    /// What any file about a VF is before it is whole. A killed call may leave it; the next one that has the VF's lock removes
+    /// it, for no other has a file of this name.
+    fn temporary(&self, device: &PciAddress) -> PathBuf {
+        self.root.join("vf").join(format!("{device}.new"))
+    }
+
     /// The only path that is made of what a caller sends: both parts are free of `/`, and none is `.` or `..`.
     fn path_of(&self, kind: &str, container: &ContainerId, ifname: &IfName) -> Result<PathBuf, Error> {
         let key = format!("{container}:{ifname}");
@@ -186,7 +193,10 @@ impl Store {
         let start = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
+                Ok(()) => {
+                    remove_file(&self.temporary(device))?;
+                    return Ok(Lock { _file: file });
+                }
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => tokio::time::sleep(LOCK_POLL).await,
                 Err(TryLockError::WouldBlock) => {
                     let holder = self.read(device).ok().flatten().map(|record| record.holder());
@@ -303,9 +313,10 @@ impl Store {
         // the way to the record comes first: a record that DEL does not find would block the VF
         let attachment = self.attachment_path(&record.claim.container, &record.claim.ifname)?;
         if !attachment.exists() {
-            replace(&attachment, record.claim.device.as_str().as_bytes())?;
+            let device = record.claim.device.as_str().as_bytes();
+            replace(&attachment, &self.temporary(&record.claim.device), device)?;
         }
-        replace(&path, &json)
+        replace(&path, &self.temporary(&record.claim.device), &json)
     }
 
     /// Drops what [`Store::find`] says about an attachment that has no record.
@@ -459,6 +470,20 @@ pub(crate) mod tests {
         record.claim.container = "a".repeat(300).parse().unwrap();
         assert!(matches!(store.write(&record), Err(Error::KeyTooLong(_))));
         assert_eq!(store.find(&record.claim.container, &record.claim.ifname).unwrap(), None);
+    }
+
+    /// A call was killed while it wrote a record: nothing of that stays when the next one has worked on the VF.
+    #[tokio::test]
+    async fn unfinished_files_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        let device: PciAddress = "0000:03:00.2".parse().unwrap();
+        store.make().unwrap();
+        fs::write(store.temporary(&device), "{").unwrap();
+        store.lock(&device, Instant::now()).await.unwrap();
+        let left = names(&store.root.join("vf"), 10).unwrap();
+        assert_eq!(left, ["0000:03:00.2.lock"]);
+        assert!(store.devices().unwrap().is_empty());
     }
 
     #[tokio::test]
