@@ -99,7 +99,7 @@ impl Reply {
     }
 
     /// Reads the body of a 200; the error ends the sentence "answered ADD with 200, but …".
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
         if body.iter().all(u8::is_ascii_whitespace) {
             // the daemon returns without writing when the U2O address is missing and when a mirror fails
             return Err("the body is empty: its log (kube-ovn-cni) has the cause".to_owned());

@@ -43,7 +43,8 @@ impl Link {
     }
 
     /// Reads a link message; `None` when it lacks what every link has.
-    pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
+    #[must_use]
+    pub fn from_message(message: &LinkMessage) -> Option<Self> {
         let mut name = None;
         let mut link = Self {
             index: message.header.index,

@@ -3,6 +3,7 @@
 # write and that has SR-IOV devices; exits with its status, 98 when QEMU failed or the time was over, 99 when the guest died.
 # Its stdout and stderr come out as this script's stdout. Any number of runs can go on side by side.
 #   LAB_NICS=2         number of PFs
+#   LAB_VFS=8          VFs that each PF can have, 127 at most
 #   LAB_NIC=nvme       the carrier of the NIC: nvme, or igb with a QEMU 8 or later
 #   LAB_TIMEOUT=300    seconds until the guest is killed
 #   LAB_MEM=1024       MiB of memory
@@ -45,13 +46,16 @@ printf 'modules=%q\ninit=%q\n' "$image/lib/modules" "$here/guest-init.sh" > "$ou
     echo
 } > "$out/job"
 
+# the emulated controllers share out queues and interrupts: two queues and one interrupt for each VF, and some for the PF
+vfs=${LAB_VFS:-8}
+sriov="sriov_max_vfs=$vfs,sriov_vq_flexible=$((2 * vfs)),sriov_vi_flexible=$vfs"
 devices=()
 for ((i = 1; i <= ${LAB_NICS:-2}; i++)); do
     devices+=(-device "pcie-root-port,id=port$i,chassis=$i,slot=$i")
     case ${LAB_NIC:-nvme} in
         nvme) # the only SR-IOV device that Debian 12's QEMU emulates; simnic makes a NIC of it
             devices+=(-device "nvme-subsys,id=subsystem$i,nqn=subsystem$i"
-                -device "nvme,bus=port$i,serial=serial$i,subsys=subsystem$i,sriov_max_vfs=8,sriov_vq_flexible=16,sriov_vi_flexible=8,max_ioqpairs=26,msix_qsize=17") ;;
+                -device "nvme,bus=port$i,serial=serial$i,subsys=subsystem$i,$sriov,max_ioqpairs=$((2 * vfs + 10)),msix_qsize=$((vfs + 9))") ;;
         igb)
             devices+=(-netdev "hubport,id=hub$i,hubid=1" -device "igb,bus=port$i,netdev=hub$i,mac=52:54:00:aa:00:0$i") ;;
         *)

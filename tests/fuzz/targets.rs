@@ -1,0 +1,213 @@
+//! The targets. To add one: a function, and an entry in `ALL`.
+
+mod sysfs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube_ovn::cni::{self, Environment, Failure};
+use kube_ovn::device::PortName;
+use kube_ovn::net::Link;
+use kube_ovn::state::Store;
+use kube_ovn::types::PciAddress;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+
+use crate::Target;
+
+pub(crate) const ALL: [Target; 6] = [
+    Target {
+        name: "port-name",
+        seeds: &["tests/fuzz/corpus/port-name"],
+        words: &[
+            "p",
+            "pf",
+            "vf",
+            "sf",
+            "c",
+            "l",
+            "s",
+            "0",
+            "4294967295",
+            "4294967296",
+            "\u{a0}",
+            "１",
+        ],
+        run: port_name,
+    },
+    Target {
+        name: "netconf",
+        seeds: &["tests/fuzz/corpus/netconf", "tests/fixtures/multus"],
+        words: &[
+            "ADD\0",
+            "DEL\0",
+            "CHECK\0",
+            "GC\0",
+            "STATUS\0",
+            "VERSION\0",
+            "\"cniVersion\":",
+            "\"1.1.0\"",
+            "\"0.3.1\"",
+            "null",
+            "true",
+            "[[",
+            "{\"a\":",
+            "\"runtimeConfig\":",
+            "\"deviceID\":",
+            "\"ipam\":",
+            "\"prevResult\":",
+            "\\u0000",
+            "\\ud800",
+            "K8S_POD_NAME=",
+            "K8S_POD_NAMESPACE=",
+            "1e999",
+            "..",
+        ],
+        run: netconf,
+    },
+    Target {
+        name: "reply",
+        seeds: &["tests/fuzz/corpus/reply"],
+        words: &[
+            "null",
+            "\"\"",
+            "[",
+            "{",
+            "\"ips\":",
+            "\"routes\":",
+            "/129",
+            "::",
+            "0.0.0.0/0",
+            "-1",
+            "1e400",
+        ],
+        run: reply,
+    },
+    Target {
+        name: "record",
+        seeds: &["tests/fuzz/corpus/record"],
+        words: &[
+            "null",
+            "\"\"",
+            "[",
+            "{",
+            "\"format\":",
+            "99999999999",
+            "0000:03:00.2",
+            "\"stage\":",
+        ],
+        run: record,
+    },
+    Target {
+        name: "sysfs",
+        seeds: &["tests/fuzz/corpus/sysfs", "tests/fixtures/sysfs"],
+        words: sysfs::WORDS,
+        run: sysfs::run,
+    },
+    Target {
+        name: "link-message",
+        seeds: &["tests/fuzz/corpus/link-message"],
+        words: &[],
+        run: link_message,
+    },
+];
+
+/// Targets that fail, each in its way, to see that this would be noticed; `words` is what must be said.
+pub(crate) const TRAPS: [Target; 3] = [
+    Target {
+        name: "trap-panic",
+        seeds: &["tests/fuzz/corpus/port-name"],
+        words: &["this input is bad"],
+        run: |_| panic!("this input is bad"),
+    },
+    Target {
+        name: "trap-memory",
+        seeds: &["tests/fuzz/corpus/port-name"],
+        words: &["memory allocation of"],
+        run: |_| vec!["x"; 1 << 24].join(" "),
+    },
+    Target {
+        name: "trap-hang",
+        seeds: &["tests/fuzz/corpus/port-name"],
+        words: &["no answer within"],
+        run: |_| {
+            std::thread::sleep(Duration::from_secs(3600));
+            String::new()
+        },
+    },
+];
+
+/// What is read back must mean the same.
+fn port_name(input: &[u8]) -> String {
+    let text = String::from_utf8_lossy(input);
+    match text.parse::<PortName>() {
+        Ok(port) => {
+            assert_eq!(port.to_string().parse(), Ok(port));
+            format!("{port}")
+        }
+        Err(why) => why.to_string(),
+    }
+}
+
+/// The command and `CNI_ARGS` up to a NUL each, or else those of an ADD; the rest is stdin.
+fn netconf(input: &[u8]) -> String {
+    let mut parts = input.splitn(3, |byte| *byte == 0);
+    let (first, second, third) = (parts.next(), parts.next(), parts.next());
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let (command, args, stdin) = match third {
+        Some(stdin) => (text(first), text(second), stdin),
+        None => (
+            "ADD".to_owned(),
+            "K8S_POD_NAME=nginx;K8S_POD_NAMESPACE=default".to_owned(),
+            input,
+        ),
+    };
+    let env = Environment {
+        command: Some(command),
+        container_id: Some("0123456789abcdef".to_owned()),
+        netns: Some("/run/netns/cni-1".to_owned()),
+        ifname: Some("eth0".to_owned()),
+        args: Some(args),
+        path: Some("/opt/cni/bin".to_owned()),
+        netns_override: None,
+    };
+    match cni::parse(&env, stdin, "kube-ovn") {
+        Ok(invocation) => format!("{invocation:?}"),
+        Err(failure) => {
+            let object = failure.render();
+            serde_json::from_slice::<serde_json::Value>(&object).expect("an error object is JSON");
+            let Failure { code, msg, .. } = failure;
+            format!("{code:?} {msg}")
+        }
+    }
+}
+
+fn reply(input: &[u8]) -> String {
+    match kube_ovn::daemon::Reply::parse(input) {
+        Ok(reply) => format!("{reply:?} {:?}", reply.all_routes()),
+        Err(why) => why,
+    }
+}
+
+fn record(input: &[u8]) -> String {
+    let root = std::env::temp_dir().join("state");
+    let device: PciAddress = "0000:03:00.2".parse().unwrap();
+    std::fs::create_dir_all(root.join("vf")).unwrap();
+    std::fs::write(root.join(format!("vf/{device}.json")), input).unwrap();
+    match Store::at(Path::new(&root)).read(&device) {
+        Ok(record) => format!("{record:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What rtnetlink would hand us for these bytes.
+fn link_message(input: &[u8]) -> String {
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(input) {
+        Ok(NetlinkMessage {
+            payload: NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)),
+            ..
+        }) => format!("{:?}", Link::from_message(&message)),
+        Ok(other) => format!("{:?}", std::mem::discriminant(&other.payload)),
+        Err(error) => error.to_string(),
+    }
+}

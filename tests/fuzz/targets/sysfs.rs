@@ -1,0 +1,141 @@
+//! Trees that no kernel makes, in the language of tests/fixtures/sysfs/README.md with a few nodes more: `PATH |` is a
+//! FIFO, `PATH #` a file of 1 TiB, `PATH @` a link to /dev/zero. A file whose read should fail becomes a directory, which
+//! is the one way to make a read fail without a hook in the code under test. Names are bytes, not only UTF-8.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use kube_ovn::device::Sysfs;
+use kube_ovn::types::PciAddress;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+pub(super) const WORDS: &[&str] = &[
+    " |\n",
+    " #\n",
+    " @\n",
+    "/\n",
+    " ! EIO\n",
+    " -> .\n",
+    " -> ..\n",
+    " -> net\n",
+    " = p0\n",
+    " = pf0vf0\n",
+    " = 4294967295\n",
+    " = -1\n",
+    "/sys/bus/pci/devices/0000:03:00.0",
+    "/sys/bus/pci/devices/0000:03:00.2",
+    "/sys/devices/pci0000:00/0000:00:02.0/0000:03:00.0/",
+    "physfn",
+    "virtfn0",
+    "sriov_offset",
+    "sriov_stride",
+    "net/eth0/",
+    "ifindex",
+    "phys_port_name",
+    "phys_switch_id",
+    "\u{fffd}",
+];
+
+/// The tree lies so deep that relative links of fixtures stay inside it.
+const DEPTH: &str = "0/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15";
+
+/// Nodes of one tree, and questions to it.
+const MAX_LINES: usize = 300;
+
+pub(super) fn run(input: &[u8]) -> String {
+    let root = std::env::temp_dir().join(DEPTH);
+    fs::create_dir_all(root.join("sys")).unwrap();
+    let mut asked: Vec<PciAddress> = vec!["0000:03:00.2".parse().unwrap()];
+    for line in input.split(|byte| *byte == b'\n').take(MAX_LINES) {
+        match line.strip_prefix(b"expect ") {
+            Some(question) => {
+                let address = question.split(|byte| *byte == b' ').next().unwrap_or_default();
+                asked.extend(String::from_utf8_lossy(address).parse());
+            }
+            None => add(&root, line),
+        }
+    }
+    asked.truncate(8);
+    let sysfs = Sysfs::new(root.join("sys"));
+    let mut answer = String::new();
+    for address in asked {
+        let facts = sysfs.vf(&address).and_then(|vf| {
+            let netdevs = sysfs.netdevs(&vf.address)?;
+            let uplink = sysfs.uplink(&vf.pf)?;
+            let representor = sysfs.representor(&vf, &uplink)?;
+            Ok(format!("{vf:?} {netdevs:?} {uplink:?} {representor:?}"))
+        });
+        let text = facts.unwrap_or_else(|error| error.to_string());
+        assert!(!text.contains('\n') && text.len() < 8192, "not a line: {text:?}");
+        let _ = writeln!(answer, "{text}");
+    }
+    fs::remove_dir_all(root.join("sys")).unwrap();
+    answer.replace(&*root.to_string_lossy(), "")
+}
+
+/// Makes what a line says, if that is inside the tree; never writes through a link.
+fn add(root: &Path, line: &[u8]) {
+    let split = |by: &[u8]| {
+        let at = line.windows(by.len()).position(|window| window == by)?;
+        Some((&line[..at], &line[at + by.len()..]))
+    };
+    // what cannot be made (a name too long, a path that is there) is left out
+    if let Some((path, target)) = split(b" -> ") {
+        let target = Path::new(OsStr::from_bytes(target));
+        if target
+            .components()
+            .all(|part| matches!(part, Component::ParentDir | Component::CurDir | Component::Normal(_)))
+            && !leads_out(target)
+        {
+            make(root, path).map(|path| symlink(target, path));
+        }
+    } else if let Some((path, content)) = split(b" = ") {
+        make(root, path).map(|path| fs::write(path, [content, b"\n"].concat()));
+    } else if let Some((path, _)) = split(b" ! ") {
+        make(root, path).map(fs::create_dir);
+    } else if let Some(path) = line.strip_suffix(b" |") {
+        make(root, path).map(|path| mkfifo(&path, Mode::S_IRWXU));
+    } else if let Some(path) = line.strip_suffix(b" #") {
+        make(root, path).map(|path| File::create(path).and_then(|file| file.set_len(1 << 40)));
+    } else if let Some(path) = line.strip_suffix(b" @") {
+        make(root, path).map(|path| symlink("/dev/zero", path));
+    } else if let Some(path) = line.strip_suffix(b"/") {
+        make(root, path).map(fs::create_dir);
+    }
+}
+
+/// Whether a link could come to the machine's own /dev, /proc or /sys: their files do things when they are opened.
+fn leads_out(target: &Path) -> bool {
+    let up = target.components().filter(|part| *part == Component::ParentDir).count();
+    let named = |name: &str| target.components().any(|part| part.as_os_str() == name);
+    up > 12 || named("dev") || named("proc") || named("run")
+}
+
+/// The place of a node in the tree, its folders made; nothing when there is something already, or a link on the way.
+fn make(root: &Path, path: &[u8]) -> Option<PathBuf> {
+    let mut place = root.to_owned();
+    let path = Path::new(OsStr::from_bytes(path)).strip_prefix("/").ok()?;
+    let parts: Vec<Component> = path.components().collect();
+    let (last, folders) = parts.split_last()?;
+    for part in folders {
+        place.push(normal(part)?);
+        if fs::symlink_metadata(&place).is_ok_and(|found| !found.is_dir()) {
+            return None;
+        }
+    }
+    fs::create_dir_all(&place).ok()?;
+    place.push(normal(last)?);
+    fs::symlink_metadata(&place).is_err().then_some(place)
+}
+
+fn normal<'a>(part: &Component<'a>) -> Option<&'a OsStr> {
+    match part {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    }
+}
