@@ -1,28 +1,32 @@
 //! The CNI executable: reads the call, runs the verb, and is the only one to write on stdout.
 
+mod answer;
+
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, Version};
-use kube_ovn::verbs::{self, Clock};
+use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, NetConf, Version};
+use kube_ovn::state::BootTime;
+use kube_ovn::verbs::{self, Caller, Clock};
 
 fn main() -> ExitCode {
+    let since = BootTime::now();
     let env = Environment::from_process();
     if env.command.is_none() {
         return without_command();
     }
     std::panic::set_hook(Box::new(report_panic));
-    let (output, code) = match run(&env) {
-        Ok(output) => (output, ExitCode::SUCCESS),
-        Err(failure) => (failure.render(), ExitCode::FAILURE),
-    };
-    match write_stdout(&output) {
-        Ok(()) => code,
-        Err(error) => {
-            write_stderr(&format!("kube-ovn: cannot write the answer to stdout: {error}"));
+    match run(&env, since) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Err(error) = answer::give(&failure.render()) {
+                write_stderr(&format!(
+                    "kube-ovn: cannot write the answer to stdout: {error}; it is: {failure}"
+                ));
+            }
             ExitCode::FAILURE
         }
     }
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
 fn without_command() -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");
     if std::env::args_os().nth(1).is_some_and(|arg| arg == "--version") {
-        return match write_stdout(format!("kube-ovn {version}\n").as_bytes()) {
+        return match answer::give(format!("kube-ovn {version}\n").as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
@@ -44,38 +48,75 @@ fn without_command() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One call, from stdin to what goes to stdout.
-fn run(env: &Environment) -> Result<Vec<u8>, Failure> {
+/// One call, from stdin to its answer.
+fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
     let stdin = read_stdin()?;
     match cni::parse(env, &stdin, &own_name())? {
-        Invocation::Version { answer } => Ok(answer),
-        Invocation::Add(call) => on_runtime("ADD", &call, |clock| verbs::add(&call, clock)),
+        Invocation::Version { answer } => answer::give(&answer)
+            .map_err(|error| Failure::new(Code::Io, format!("cannot write the answer: {error}"), "")),
+        Invocation::Add(call) => {
+            let caller = Caller {
+                since,
+                listens: &answer::is_awaited,
+                answer: &answer::give,
+            };
+            let about = About::call("ADD", &call);
+            on_runtime(&about, Clock::of_add(), |clock| verbs::add(&call, clock, &caller))
+        }
         Invocation::Del(call) => {
-            on_runtime("DEL", &call, |clock| verbs::del(&call, clock))?;
-            Ok(Vec::new())
+            let about = About::call("DEL", &call);
+            on_runtime(&about, Clock::of_del(), |clock| verbs::del(&call, clock))
+        }
+        Invocation::Gc(conf) => {
+            let about = About::network("GC", &conf);
+            on_runtime(&about, Clock::of_del(), |clock| verbs::gc(&conf, clock))
         }
         // stock has no handlers for these, which is success
-        Invocation::Usage | Invocation::Check(_) | Invocation::Gc(_) | Invocation::Status(_) => Ok(Vec::new()),
+        Invocation::Usage | Invocation::Check(_) | Invocation::Status(_) => Ok(()),
+    }
+}
+
+/// What a call is about, for the log and for errors.
+struct About {
+    verb: &'static str,
+    what: String,
+    version: Version,
+}
+
+impl About {
+    fn call(verb: &'static str, call: &Call) -> Self {
+        let short: String = call.container.as_str().chars().take(12).collect();
+        Self {
+            verb,
+            what: format!("{short} {}", call.ifname),
+            version: call.conf.version,
+        }
+    }
+
+    fn network(verb: &'static str, conf: &NetConf) -> Self {
+        Self {
+            verb,
+            what: conf.name.clone(),
+            version: conf.version,
+        }
     }
 }
 
 /// Runs a verb on the one thread that it needs, with a watchdog beside it.
-fn on_runtime<T, F: Future<Output = Result<T, Failure>>>(
-    verb: &'static str,
-    call: &Call,
+fn on_runtime<F: Future<Output = Result<(), Failure>>>(
+    about: &About,
+    clock: Clock,
     work: impl FnOnce(Clock) -> F,
-) -> Result<T, Failure> {
-    let short: String = call.container.as_str().chars().take(12).collect();
-    kube_ovn::log::start(&format!("{verb} {short} {}", call.ifname));
-    let clock = Clock::start();
-    watch(verb, clock, call.conf.version);
+) -> Result<(), Failure> {
+    kube_ovn::log::start(&format!("{} {}", about.verb, about.what));
+    watch(about.verb, clock, about.version);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(work(clock)),
         Err(error) => Err(Failure::new(Code::Internal, format!("cannot start: {error}"), "")),
     };
     result.map_err(|failure| Failure {
-        version: Some(call.conf.version),
+        version: Some(about.version),
         ..failure
     })
 }
@@ -91,14 +132,13 @@ fn watch(verb: &'static str, clock: Clock, version: Version) {
             msg,
             "what was begun is recorded; the next DEL takes it back",
         );
-        let _ = write_stdout(
-            &Failure {
-                version: Some(version),
-                ..failure
-            }
-            .render(),
-        );
-        std::process::exit(1);
+        let failure = Failure {
+            version: Some(version),
+            ..failure
+        };
+        let given = answer::give(&failure.render());
+        // a result that was given already is true; what came after it can wait for the next call
+        std::process::exit(i32::from(given.is_ok()));
     };
     if let Err(error) = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watchdog) {
         write_stderr(&format!("kube-ovn: no watchdog: {error}"));
@@ -147,14 +187,8 @@ fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     );
     write_stderr(&format!("kube-ovn: {failure}"));
     // the exit status says the same if stdout is gone
-    let _ = write_stdout(&failure.render());
+    let _ = answer::give(&failure.render());
     std::process::exit(1);
-}
-
-fn write_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
 }
 
 /// A line. Not `eprintln!`, which panics when nobody reads stderr any more.

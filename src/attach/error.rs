@@ -110,6 +110,20 @@ pub enum Error {
         /// The link that it is a port of.
         master: String,
     },
+    /// The daemon may still begin with an earlier request.
+    #[error(
+        "kube-ovn-daemon has never answered an ADD of VF {device} for {holder} {ago} s ago and may still begin with it; expected an answer or {left} s more; try again then"
+    )]
+    LateDaemon {
+        /// The VF.
+        device: PciAddress,
+        /// For whom it was asked.
+        holder: String,
+        /// Since when, in seconds.
+        ago: u64,
+        /// How long that may still be, in seconds.
+        left: u64,
+    },
     /// A port that should be gone is not.
     #[error(
         "representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after kube-ovn-daemon said that it removed the port; is ovs-vswitchd running?"
@@ -185,9 +199,11 @@ impl Error {
             Self::State(state::Error::KeyTooLong(_)) => Kind::Environment,
             Self::State(state::Error::TooLarge { .. }) => Kind::Config,
             Self::State(_) => Kind::Io,
-            Self::Daemon(_) | Self::Elsewhere { .. } | Self::PortRemains { .. } | Self::Unfinished { .. } => {
-                Kind::TryAgain
-            }
+            Self::Daemon(_)
+            | Self::Elsewhere { .. }
+            | Self::LateDaemon { .. }
+            | Self::PortRemains { .. }
+            | Self::Unfinished { .. } => Kind::TryAgain,
             Self::OwnNetns { .. } => Kind::OwnNetns,
             Self::NameTaken { .. } => Kind::Environment,
             Self::Held { .. } => Kind::Held,

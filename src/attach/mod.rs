@@ -22,12 +22,13 @@ mod undo;
 mod verify;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::daemon::Request;
 use crate::device::Sysfs;
 use crate::net::{self, Stack};
-use crate::state::{Record, Store};
+use crate::state::{self, Record, Store};
+use crate::types::PciAddress;
 
 pub use adopt::adopt;
 pub use error::{Error, Kind};
@@ -47,6 +48,19 @@ pub struct World<S> {
     pub store: Store,
     /// How long things that happen by themselves may take.
     pub patience: Patience,
+    /// When the call must have ended.
+    pub end: Instant,
+}
+
+/// What is kept of the time for the steps after the daemon's: the port by way of OVSDB, and the rest of the way back.
+const RESERVE: Duration = Duration::from_secs(5);
+
+impl<S> World<S> {
+    /// The end of something that may take so long, as far as there is time for it.
+    fn until(&self, patience: Duration) -> Instant {
+        let last = self.end.checked_sub(RESERVE).unwrap_or(self.end);
+        last.min(Instant::now() + patience)
+    }
 }
 
 /// How long to wait for what others do.
@@ -58,6 +72,9 @@ pub struct Patience {
     pub port_gone: Duration,
     /// The daemon's DEL: a handful of ovs-vsctl calls, each of which may queue.
     pub daemon_del: Duration,
+    /// How long after a request that it never answered the daemon may still begin with it: it waits up to 20 s each for the
+    /// pod's annotations and for its IP (handler.go:209-333,583-624 at 1533681d7), and only then looks at the VF.
+    pub late_daemon: Duration,
     /// IPv6 duplicate address detection: one probe, a second, by default.
     pub dad: Duration,
     /// A VF gets its carrier a moment after its representor was set up.
@@ -69,7 +86,8 @@ impl Default for Patience {
         Self {
             vf_return: Duration::from_secs(10),
             port_gone: Duration::from_secs(5),
-            daemon_del: Duration::from_secs(60),
+            daemon_del: Duration::from_secs(30),
+            late_daemon: Duration::from_secs(45),
             dad: Duration::from_secs(5),
             carrier: Duration::from_secs(1),
         }
@@ -84,6 +102,16 @@ impl Default for Patience {
 /// (pkg/daemon/handler.go:659-663 and ovs_linux.go:306-353,408-437 at 1533681d7).
 #[must_use]
 pub fn port_removal(record: &Record) -> Request {
+    removal(record, &record.claim.provider)
+}
+
+/// The same when the pod has a newer sandbox already. No annotations go with this provider, so the daemon does not find the
+/// egress route to remove, which is the newer sandbox's by now.
+fn port_removal_beside_a_newer_sandbox(record: &Record) -> Request {
+    removal(record, NO_PROVIDER)
+}
+
+fn removal(record: &Record, provider: &str) -> Request {
     Request {
         cni_type: "kube-ovn".to_owned(),
         pod_name: record.claim.pod.name.clone(),
@@ -91,21 +119,40 @@ pub fn port_removal(record: &Record) -> Request {
         container_id: record.claim.container.to_string(),
         net_ns: NO_NETNS.to_owned(),
         if_name: record.claim.ifname.to_string(),
-        provider: record.claim.provider.clone(),
+        provider: provider.to_owned(),
         ..Request::default()
     }
 }
 
+/// Stands for a provider in requests to the daemon that are about a port and nothing else of the pod.
+pub(crate) const NO_PROVIDER: &str = "none";
+
 /// Stands for a namespace in requests to the daemon; never a path.
 pub const NO_NETNS: &str = "none";
 
-/// Whether the record's attachment can still be alive: the namespace that it was made for is still there. When that
+/// Whether the record's attachment can still be alive: nobody has ended it, and the namespace that it was made for is
+/// still there. When that
 /// can't be found out, it is not dead: a VF must not be taken from a pod because we ran out of file descriptors.
-fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
+pub fn is_live<S: Stack>(world: &World<S>, record: &Record) -> Result<bool, Error> {
+    if record.ending {
+        return Ok(false);
+    }
     match world.host.open(&record.claim.netns) {
         Ok(pod) => Ok(pod.id() == record.netns_id),
         Err(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Ok(false),
         Err(other) => Err(other.into()),
+    }
+}
+
+/// The record of a VF, to be asked for under its lock. One that can't be understood is put aside: it says nothing of use to
+/// anybody, and must neither keep a pod from ending nor the VF from use. Whether the VF is free is then seen by where it is.
+pub fn readable<S: Stack>(world: &World<S>, device: &PciAddress) -> Result<Option<Record>, Error> {
+    match world.store.read(device) {
+        Err(state::Error::Unreadable { .. }) => {
+            world.store.set_aside(device)?;
+            Ok(None)
+        }
+        other => Ok(other?),
     }
 }
 

@@ -1,7 +1,5 @@
-use std::time::Instant;
-
 use super::undo::wait_for_port_gone;
-use super::{Error, NO_NETNS, Taken, World};
+use super::{Error, NO_NETNS, NO_PROVIDER, Taken, World};
 use crate::daemon::{Client, Request};
 use crate::net::{self, Stack};
 use crate::types::IfName;
@@ -41,11 +39,11 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
         net_ns: NO_NETNS.to_owned(),
         if_name: ifname,
         // no annotations go with this provider, so that no egress route of the new pod is touched
-        provider: "none".to_owned(),
+        provider: NO_PROVIDER.to_owned(),
         ..Request::default()
     };
     Client::new(&record.claim.socket)
-        .del(&request, Instant::now() + world.patience.daemon_del)
+        .del(&request, world.until(world.patience.daemon_del))
         .await?;
     wait_for_port_gone(world, &record.claim.device, link.index).await
 }

@@ -3,11 +3,11 @@ use std::time::{Duration, Instant};
 
 use super::locate::makes_netdevs;
 use super::prepare::port_owner;
-use super::{Error, World, is_live, pods_of, undo};
+use super::{Error, World, is_live, pods_of, readable, undo};
 use crate::device::{self, Netdev, Representor, Uplink, Vf};
 use crate::net::{EswitchMode, Link, Stack};
 use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
-use crate::types::IfName;
+use crate::types::{IfName, PciAddress};
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
@@ -49,6 +49,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
     world.sysfs.vf(&claim.device)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
     end_dead_holder(world, claim, &lock).await?;
+    wait_for_a_late_daemon(world, &claim.device, lock_deadline).await?;
     if pod.link_named(&claim.ifname).await?.is_some() {
         return Err(Error::NameTaken {
             netns: claim.netns.display().to_string(),
@@ -95,7 +96,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
 
 /// A VF has one holder. A dead one's attachment is ended first; a live one's is none of our business.
 async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock) -> Result<(), Error> {
-    let Some(record) = world.store.read(&claim.device)? else {
+    let Some(record) = readable(world, &claim.device)? else {
         return Ok(());
     };
     if is_live(world, &record)? {
@@ -115,11 +116,38 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         });
     }
     log::warn!(
-        "VF {} is still recorded for {}, whose network namespace is gone: ending that",
+        "VF {} is still recorded for {}, which has ended: giving it back first",
         claim.device,
         record.holder()
     );
     undo(world, &record, lock, pods_of(world, &record, None)).await
+}
+
+/// The daemon goes on with a request when its client has given up. As long as it may not have looked at the VF yet, it would
+/// take it from whoever has it then: rename the representor, set the MAC, and take its own port away when it fails.
+async fn wait_for_a_late_daemon<S: Stack>(
+    world: &World<S>,
+    device: &PciAddress,
+    deadline: Instant,
+) -> Result<(), Error> {
+    loop {
+        let Some(request) = world.store.unanswered(device)? else {
+            return Ok(());
+        };
+        let since = request.asked.elapsed();
+        if since >= world.patience.late_daemon {
+            return Ok(world.store.forget_unanswered(device)?);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::LateDaemon {
+                device: device.clone(),
+                holder: request.holder,
+                ago: since.as_secs(),
+                left: (world.patience.late_daemon.saturating_sub(since)).as_secs() + 1,
+            });
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// The VF's representor; when there is none, the eswitch mode is the first suspect, and devlink knows it.

@@ -3,10 +3,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::locate::{Place, locate};
-use super::{Error, World, port_removal};
+use super::{Error, World, port_removal, port_removal_beside_a_newer_sandbox};
 use crate::daemon::Client;
 use crate::net::{self, Link, LinkChange, Stack};
-use crate::state::{Before, Lock, Record, Stage};
+use crate::state::{Before, Lock, Record, Stage, Unanswered};
 use crate::types::{IfName, PciAddress};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -21,6 +21,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// On an error the record stays and says what to go on with. `_lock` is the proof that nobody else works on the VF;
 /// `pods` are the namespaces where the VF may be, held open so that they can't go meanwhile.
 pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pods: Vec<S>) -> Result<(), Error> {
+    let record = &ending(world, record);
     let mut problems = Vec::new();
     // every step is taken even when an earlier one failed: what can be given back is
     let vf = note(&mut problems, bring_home(world, record, pods).await).flatten();
@@ -48,12 +49,38 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
         }
     }
     if problems.is_empty() {
+        if let Some(asked) = record.asked {
+            let holder = record.holder();
+            world
+                .store
+                .note_unanswered(&record.claim.device, &Unanswered { asked, holder })?;
+        }
         return Ok(world.store.remove(record)?);
     }
     Err(Error::Unfinished {
         device: record.claim.device.clone(),
         problems,
     })
+}
+
+/// Puts on disk that the attachment has ended: whoever comes next goes on with this, be the pod's namespace alive or not.
+/// When that can't be written, giving back is still the best that can be done.
+fn ending<S>(world: &World<S>, record: &Record) -> Record {
+    if record.ending {
+        return record.clone();
+    }
+    let record = Record {
+        ending: true,
+        ..record.clone()
+    };
+    let written = world
+        .store
+        .pending(&record.claim.device)
+        .and_then(|()| world.store.write(&record));
+    if let Err(e) = written {
+        log::warn!("not noted that {} has ended: {e}", record.holder());
+    }
+    record
 }
 
 const DOWN: LinkChange = LinkChange {
@@ -156,9 +183,13 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
 
 /// Has the daemon remove the port, and sees that it did.
 async fn remove_port<S: Stack>(world: &World<S>, record: &Record, representor: Option<&Link>) -> Result<(), Error> {
-    let deadline = Instant::now() + world.patience.daemon_del;
+    let request = if world.store.has_newer_sandbox(record)? {
+        port_removal_beside_a_newer_sandbox(record)
+    } else {
+        port_removal(record)
+    };
     Client::new(&record.claim.socket)
-        .del(&port_removal(record), deadline)
+        .del(&request, world.until(world.patience.daemon_del))
         .await?;
     match representor {
         Some(link) => wait_for_port_gone(world, &record.claim.device, link.index).await,

@@ -101,6 +101,11 @@ impl Keys {
         })
     }
 
+    /// Whether there is such a key, with a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     /// A list of texts.
     pub(super) fn strings(&self, key: &str) -> Result<Vec<String>, Failure> {
         let item = |item: &Value| item.as_str().map(str::to_owned);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::keys::Keys;
 use super::{Code, Failure, Version};
-use crate::types::ContainerId;
+use crate::types::{ContainerId, IfName};
 
 /// The `type` under which the stock plugin is installed.
 const STOCK_TYPE: &str = "kube-ovn";
@@ -56,6 +56,8 @@ pub struct NetConf {
     pub device_required: bool,
     /// The result of the plugins before us (ADD), or of the whole ADD (CHECK, DEL).
     pub prev_result: Option<serde_json::Value>,
+    /// See [`NetConf::valid_attachments`].
+    valid_attachments: Result<Option<Vec<(ContainerId, IfName)>>, Failure>,
     /// Key and value of each device ID that is there, most trusted first; or the failure to read one.
     device_ids: Result<Vec<(&'static str, String)>, Failure>,
 }
@@ -92,6 +94,7 @@ impl NetConf {
             vhost_user_socket_consumption: keys.string("vhost_user_socket_consumption")?,
             device_required: mode == Mode::Interface && device_required(keys)?,
             prev_result: keys.raw_object("prevResult")?,
+            valid_attachments: valid_attachments(keys),
             device_ids: match mode {
                 Mode::Interface => device_ids(keys),
                 Mode::Ipam => Ok(Vec::new()),
@@ -117,6 +120,11 @@ impl NetConf {
             format!("the network config names different devices: {}", all.join(", ")),
             "Multus sets them to one device: remove those that the NetworkAttachmentDefinition sets itself",
         ))
+    }
+
+    /// GC: the attachments that the caller knows to be alive; `None` when it does not say.
+    pub fn valid_attachments(&self) -> Result<Option<Vec<(ContainerId, IfName)>>, Failure> {
+        self.valid_attachments.clone()
     }
 
     /// Where the daemon listens.
@@ -190,6 +198,24 @@ fn device_ids(keys: &Keys) -> Result<Vec<(&'static str, String)>, Failure> {
         ("pciBusID", keys.string("pciBusID")?),
     ];
     Ok(ids.into_iter().filter(|(_, id)| !id.is_empty()).collect())
+}
+
+/// The key of the specification's text, or the one that its release 1.1.0 has; libcni from 1.2.3 on sends both
+/// (`pkg/types/types.go`, `libcni/api.go` of containernetworking/cni). What is no container ID or no interface name names no
+/// attachment of ours.
+fn valid_attachments(keys: &Keys) -> Result<Option<Vec<(ContainerId, IfName)>>, Failure> {
+    let names = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+    let Some(name) = names.into_iter().find(|name| keys.has(name)) else {
+        return Ok(None);
+    };
+    let mut valid = Vec::new();
+    for item in keys.objects(name)? {
+        let (container, ifname) = (item.string("containerID")?, item.string("ifname")?);
+        if let (Ok(container), Ok(ifname)) = (container.parse(), ifname.parse()) {
+            valid.push((container, ifname));
+        }
+    }
+    Ok(Some(valid))
 }
 
 fn routes(keys: &Keys) -> Result<Vec<ConfRoute>, Failure> {

@@ -40,7 +40,7 @@ pub enum Error {
         /// What the kernel said.
         cause: String,
     },
-    /// It took the request and then gave no reply in time, or none at all. It may be working still.
+    /// It took the request and gave no reply.
     #[error("kube-ovn-daemon at {socket} gave no reply to {what}: {why}", socket = .socket.display())]
     NoReply {
         /// Where it listens.
@@ -49,6 +49,9 @@ pub enum Error {
         what: &'static str,
         /// Closed connection or time.
         why: String,
+        /// It may still be working on it: it goes on when its client has gone. Not when it has closed the connection itself,
+        /// which is what its death and a panic in its handler look like.
+        at_work: bool,
     },
     /// It said no.
     #[error("kube-ovn-daemon answered {what} with {status}: {text}")]
@@ -127,6 +130,7 @@ impl Client {
             socket: self.socket.clone(),
             what,
             why,
+            at_work: false,
         };
         let body = Bytes::from(serde_json::to_vec(request).map_err(|e| no_reply(e.to_string()))?);
         let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::builder(TokioExecutor::new())
@@ -170,9 +174,14 @@ impl Client {
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        tokio::time::timeout(left, exchange)
-            .await
-            .unwrap_or_else(|_| Err(no_reply(format!("nothing for {} s", left.as_secs()))))
+        tokio::time::timeout(left, exchange).await.unwrap_or_else(|_| {
+            Err(Error::NoReply {
+                socket: self.socket.clone(),
+                what,
+                why: format!("nothing for {} s", left.as_secs()),
+                at_work: true,
+            })
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod announce;
 mod devlink;
 mod error;
 mod link;
+mod mounts;
 mod netlink;
 mod netns;
 
@@ -74,6 +75,10 @@ pub trait Stack: Sized {
 
     /// Writes sysctls of this namespace; see [`Netns::set_sysctls`].
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error>;
+
+    /// Whether we would see a network namespace that is mounted at `path` on the host: only then does its absence prove
+    /// anything. A runtime may run us in a mount namespace of its own.
+    fn sees_namespaces_at(&self, path: &Path) -> Result<bool, Error>;
 
     /// Tells the neighbours that `addresses` are now behind `mac`: a gratuitous ARP (RFC 5227, 2.3) or an
     /// unsolicited neighbour advertisement (RFC 4861, 7.2.6) for each.

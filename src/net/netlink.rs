@@ -17,7 +17,7 @@ use netlink_sys::{AsyncSocket, TokioSocket, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use super::{Address, Error, EswitchMode, Link, LinkChange, Netns, NetnsId, Stack, announce, devlink};
+use super::{Address, Error, EswitchMode, Link, LinkChange, Netns, NetnsId, Stack, announce, devlink, mounts};
 use crate::types::{IfName, Mac, PciAddress};
 
 /// rtnetlink drops a reply that it can't decode and then waits for ever; a call that the kernel has answered is
@@ -279,6 +279,10 @@ impl Stack for Netlink {
 
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
         self.netns.set_sysctls(settings)
+    }
+
+    fn sees_namespaces_at(&self, path: &Path) -> Result<bool, Error> {
+        mounts::sees_namespaces_at(path)
     }
 
     fn announce(&self, name: &IfName, mac: Mac, addresses: &[IpAddr]) -> Result<(), Error> {

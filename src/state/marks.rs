@@ -60,7 +60,8 @@ impl Store {
         replace(&self.pending_path(device), &self.temporary(device), b"")
     }
 
-    pub(super) fn no_longer_pending(&self, device: &PciAddress) -> Result<(), Error> {
+    /// The record of a VF is gone, or of a living attachment.
+    pub fn no_longer_pending(&self, device: &PciAddress) -> Result<(), Error> {
         remove_file(&self.pending_path(device))
     }
 

@@ -1,16 +1,17 @@
 use std::path::Path;
 
+use super::del::del_without_record;
 use super::request::{check_names, claim_of, request};
-use super::{Clock, failed, failure, outcome, this_host};
+use super::{Caller, Clock, failed, failure, outcome, pending, this_host};
 use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode, render};
 use crate::daemon::{self, Client, Reply, Request};
 use crate::net::{self, Netns, Stack};
-use crate::state::Stage;
+use crate::state::{self, BootTime, Stage, Store};
 use crate::types::PciAddress;
 
-/// ADD: gives back what to print.
-pub async fn add(call: &Call, clock: Clock) -> Result<Vec<u8>, Failure> {
+/// ADD: the result goes to the caller, or the attachment does not stay.
+pub async fn add(call: &Call, clock: Clock, caller: &Caller<'_>) -> Result<(), Failure> {
     if call.conf.mode == Mode::Interface {
         check_names(call)?;
     }
@@ -21,6 +22,7 @@ pub async fn add(call: &Call, clock: Clock) -> Result<Vec<u8>, Failure> {
             "",
         ));
     };
+    let store = Store::at(Path::new(state::DIRECTORY));
     match call.conf.device_id()? {
         Some(text) => {
             let device: PciAddress = text.parse().map_err(|why| {
@@ -30,15 +32,28 @@ pub async fn add(call: &Call, clock: Clock) -> Result<Vec<u8>, Failure> {
                     "check the device plugin's resource pool that the NetworkAttachmentDefinition names",
                 )
             })?;
-            let world = this_host().map_err(|e| failure(&e))?;
-            add_vf(&world, call, &device, clock).await
+            let world = this_host(clock).map_err(|e| failure(&e))?;
+            let result = add_vf(&world, call, &device, clock, caller).await;
+            pending::go_on_in(&world, Some(&device)).await;
+            result
         }
-        None => add_without_device(call, netns, clock).await,
+        None => {
+            let result = add_without_device(call, netns, clock, caller, &store).await;
+            pending::go_on(&store, None).await;
+            result
+        }
     }
 }
 
-/// Pods with a veth, and IPAM for another plugin: everything is the daemon's work, as with stock.
-async fn add_without_device(call: &Call, path: &Path, clock: Clock) -> Result<Vec<u8>, Failure> {
+/// Pods with a veth, and IPAM for another plugin: everything is the daemon's work, as with stock. But for one thing: what
+/// nobody learns of is taken back.
+async fn add_without_device(
+    call: &Call,
+    path: &Path,
+    clock: Clock,
+    caller: &Caller<'_>,
+    store: &Store,
+) -> Result<(), Failure> {
     if call.conf.mode == Mode::Interface {
         log::warn!(
             "no device ID came with network {}: the pod gets a veth, which is not offloaded",
@@ -55,8 +70,16 @@ async fn add_without_device(call: &Call, path: &Path, clock: Clock) -> Result<Ve
     }
     netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
     let client = Client::new(call.conf.socket()?);
-    let reply = client.add(&request(call), clock.add_reply()).await.map_err(failed)?;
-    render(call.conf.version, &outcome::of_reply(call, &reply))
+    let reply = client.add(&request(call), clock.reply()).await.map_err(failed)?;
+    let result = render(call.conf.version, &outcome::of_reply(call, &reply))?;
+    let taken = caller.wants(store, call).and_then(|()| caller.take(&result));
+    if taken.is_err()
+        && call.conf.mode == Mode::Interface
+        && let Err(undo) = del_without_record(call, clock).await
+    {
+        log::warn!("what the daemon made stays until DEL: {undo}");
+    }
+    taken
 }
 
 pub(super) async fn add_vf<S: Stack>(
@@ -64,12 +87,17 @@ pub(super) async fn add_vf<S: Stack>(
     call: &Call,
     device: &PciAddress,
     clock: Clock,
-) -> Result<Vec<u8>, Failure> {
+    caller: &Caller<'_>,
+) -> Result<(), Failure> {
     call.conf.socket()?;
     let claim = claim_of(call, device);
-    let mut taken = attach::take(world, &claim, clock.add_lock()).await.map_err(failed)?;
-    match steps(world, call, &mut taken, clock).await {
-        Ok(result) => Ok(result),
+    let mut taken = attach::take(world, &claim, clock.lock()).await.map_err(failed)?;
+    let given = match steps(world, call, &mut taken, clock, caller).await {
+        Ok(result) => caller.take(&result),
+        Err(cause) => Err(cause),
+    };
+    match given {
+        Ok(()) => Ok(()),
         Err(cause) => match taken.give_back(world).await {
             Ok(()) => Err(cause),
             Err(undo) => Err(Failure {
@@ -86,12 +114,37 @@ async fn steps<S: Stack>(
     call: &Call,
     taken: &mut Taken<S>,
     clock: Clock,
+    caller: &Caller<'_>,
 ) -> Result<Vec<u8>, Failure> {
+    let wanted = || caller.wants(&world.store, call);
+    wanted()?;
     attach::prepare(world, taken).await.map_err(failed)?;
-    taken.advance(world, Stage::Asked).map_err(failed)?;
+    wanted()?;
     let device = taken.record.claim.device.clone();
+    let reply = tokio::select! {
+        reply = ask(world, call, taken, clock) => reply?,
+        why = caller.lost(&world.store, call) => return Err(why),
+    };
+    wanted()?;
+    complete(call, &reply).map_err(failed)?;
+    if reply.vf_plumbing_by_cni {
+        taken.advance(world, Stage::Plumbing).map_err(failed)?;
+        attach::plumb(world, taken, &reply).await.map_err(failed)?;
+        wanted()?;
+    }
+    let representor = attach::verify(world, taken, &reply).await.map_err(failed)?;
+    let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
+    taken.advance(world, Stage::Attached).map_err(failed)?;
+    wanted()?;
+    Ok(result)
+}
+
+/// Asks the daemon for the VF. The record says that it was asked for as long as it may be working on it.
+async fn ask<S: Stack>(world: &World<S>, call: &Call, taken: &mut Taken<S>, clock: Clock) -> Result<Reply, Failure> {
+    taken.record.asked = Some(BootTime::now());
+    taken.advance(world, Stage::Asked).map_err(failed)?;
     let request = Request {
-        device_id: device.to_string(),
+        device_id: taken.record.claim.device.to_string(),
         // the one value that means something to the daemon is not so: the VF has a netdev
         vf_driver: Some(call.conf.vf_driver.clone())
             .filter(|name| name != "vfio-pci")
@@ -101,24 +154,17 @@ async fn steps<S: Stack>(
         ..request(call)
     };
     let client = Client::new(&taken.record.claim.socket);
-    let reply = match client.add(&request, clock.add_reply()).await {
-        Ok(reply) => reply,
-        Err(error @ daemon::Error::Unreachable { .. }) => {
-            // it has heard nothing, so it need not be reached to undo it
-            taken.advance(world, Stage::Preparing).map_err(failed)?;
-            return Err(failed(error));
-        }
-        Err(error) => return Err(failed(error)),
+    let reply = client.add(&request, clock.reply()).await;
+    // on disk with the next stage, or with the way back
+    taken.record.asked = match &reply {
+        Err(daemon::Error::NoReply { at_work: true, .. }) => taken.record.asked,
+        _ => None,
     };
-    complete(call, &reply).map_err(failed)?;
-    if reply.vf_plumbing_by_cni {
-        taken.advance(world, Stage::Plumbing).map_err(failed)?;
-        attach::plumb(world, taken, &reply).await.map_err(failed)?;
+    if let Err(daemon::Error::Unreachable { .. }) = reply {
+        // it has heard nothing, so it need not be reached to undo it
+        taken.advance(world, Stage::Preparing).map_err(failed)?;
     }
-    let representor = attach::verify(world, taken, &reply).await.map_err(failed)?;
-    let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
-    taken.advance(world, Stage::Attached).map_err(failed)?;
-    Ok(result)
+    reply.map_err(failed)
 }
 
 /// A reply about a VF names the interface and its MAC. One without them comes from a daemon that configured nothing:

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::request::{check_names, claim_of, request};
-use super::{Clock, failed, this_host};
+use super::{Clock, failed, pending, this_host};
 use crate::attach::{self, NO_NETNS, World};
 use crate::cni::{Call, Failure, Mode};
 use crate::daemon::{Client, Request};
@@ -11,19 +11,38 @@ use crate::types::PciAddress;
 
 /// DEL: nothing is printed.
 pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
-    // most pods of most nodes have no VF: nothing is opened for them
-    if call.conf.mode == Mode::Interface && (is_recorded(call)? || named_device(call).is_some()) {
-        let world = this_host().map_err(failed)?;
-        if del_vf(&world, call, clock).await? {
-            return Ok(());
+    let store = Store::at(Path::new(state::DIRECTORY));
+    let result = del_here(&store, call, clock).await;
+    let worked_on = named_device(call);
+    pending::go_on(&store, worked_on.as_ref()).await;
+    result
+}
+
+async fn del_here(store: &Store, call: &Call, clock: Clock) -> Result<(), Failure> {
+    if call.conf.mode == Mode::Interface {
+        // on a node that never attached a VF nothing is written for pods that have none
+        if store.exists() {
+            cancel(store, call);
+        }
+        if is_recorded(store, call)? || named_device(call).is_some() {
+            let world = this_host(clock).map_err(failed)?;
+            if del_vf(&world, call, clock).await? {
+                return Ok(());
+            }
         }
     }
     del_without_record(call, clock).await
 }
 
+/// An ADD that is still running has no one any more who wants its attachment.
+pub(super) fn cancel(store: &Store, call: &Call) {
+    if let Err(e) = store.cancel(&call.container, &call.ifname) {
+        log::warn!("an ADD that may still be running can't be told that DEL has come: {e}");
+    }
+}
+
 /// Whether there is a record of the attachment.
-fn is_recorded(call: &Call) -> Result<bool, Failure> {
-    let store = Store::at(Path::new(state::DIRECTORY));
+fn is_recorded(store: &Store, call: &Call) -> Result<bool, Failure> {
     Ok(store.find(&call.container, &call.ifname).map_err(failed)?.is_some())
 }
 
@@ -42,8 +61,8 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
     let Some(device) = recorded.or_else(named) else {
         return Ok(false);
     };
-    let lock = world.store.lock(&device, clock.del_lock()).await.map_err(failed)?;
-    let record = match world.store.read(&device).map_err(failed)? {
+    let lock = world.store.lock(&device, clock.lock()).await.map_err(failed)?;
+    let record = match attach::readable(world, &device).map_err(failed)? {
         Some(record) if record.is_of(&call.container, &call.ifname) => Some(record),
         Some(_) => None,
         None => attach::adopt(world, &claim_of(call, &device), &lock)
@@ -89,8 +108,5 @@ pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), 
             return Ok(());
         }
     };
-    Client::new(socket)
-        .del(&request, clock.del_reply())
-        .await
-        .map_err(failed)
+    Client::new(socket).del(&request, clock.reply()).await.map_err(failed)
 }

@@ -1,10 +1,13 @@
 //! What each verb does, in order.
 
 mod add;
+mod caller;
 mod del;
 #[cfg(test)]
 mod fake;
+mod gc;
 mod outcome;
+mod pending;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -19,7 +22,9 @@ use crate::net::{self, Netlink};
 use crate::state::{self, Store};
 
 pub use add::add;
+pub use caller::Caller;
 pub use del::del;
+pub use gc::gc;
 
 /// When a call must have come to what.
 ///
@@ -29,45 +34,59 @@ pub use del::del;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
+    /// The whole call.
+    total: Duration,
+    /// Until the daemon's reply. What is left then is for the way back.
+    reply: Duration,
+    /// How long to wait for another call that works on the same VF.
+    lock: Duration,
 }
 
 impl Clock {
-    /// Starts now.
+    /// ADD starts now. A DEL on the same VF may still be under way; the pod before this one may be on its way out.
     #[must_use]
-    pub fn start() -> Self {
-        Self { start: Instant::now() }
+    pub fn of_add() -> Self {
+        Self {
+            start: Instant::now(),
+            total: Duration::from_secs(200),
+            reply: Duration::from_secs(200 - 15),
+            lock: Duration::from_secs(10),
+        }
     }
 
-    /// Another call works on the same VF: its DEL may still be under way.
-    fn add_lock(self) -> Instant {
-        self.start + Duration::from_secs(10)
+    /// DEL, or any other verb, starts now. An ADD on the same VF may still be under way: it sees that DEL has come, and gives
+    /// back what it took. Runtimes retry DEL.
+    #[must_use]
+    pub fn of_del() -> Self {
+        Self {
+            start: Instant::now(),
+            total: Duration::from_secs(60),
+            reply: Duration::from_secs(60 - 5),
+            lock: Duration::from_secs(25),
+        }
     }
 
-    /// An ADD on the same VF may still be under way. Runtimes retry DEL.
-    fn del_lock(self) -> Instant {
-        self.start + Duration::from_secs(30)
+    /// The lock of the VF.
+    fn lock(self) -> Instant {
+        self.start + self.lock
     }
 
-    /// The daemon's reply to ADD.
-    fn add_reply(self) -> Instant {
-        self.start + Duration::from_secs(215)
-    }
-
-    /// The daemon's reply to DEL.
-    fn del_reply(self) -> Instant {
-        self.start + Duration::from_secs(60)
+    /// The daemon's reply.
+    fn reply(self) -> Instant {
+        self.start + self.reply
     }
 
     /// The end of the call, come what may: beyond it a thread hangs in the kernel (a driver that holds RTNL).
     #[must_use]
     pub fn end(self) -> Instant {
-        self.start + Duration::from_secs(235)
+        self.start + self.total
     }
 }
 
 /// The machine that we run on.
-fn this_host() -> Result<World<Netlink>, attach::Error> {
+fn this_host(clock: Clock) -> Result<World<Netlink>, attach::Error> {
     Ok(World {
+        end: clock.end(),
         host: Netlink::own()?,
         sysfs: Sysfs::of_this_machine(),
         store: Store::at(Path::new(state::DIRECTORY)),

@@ -72,6 +72,8 @@ pub(in crate::verbs) struct Kernel {
     pub(in crate::verbs) tells_parent: bool,
     /// udev gives a link of the host that is renamed its persistent name as an alternative one.
     pub(in crate::verbs) udev: bool,
+    /// The plugin runs in a mount namespace that shows the namespaces which the host mounts.
+    pub(in crate::verbs) host_mounts: bool,
     /// Ports of br-int in OVSDB, and the link that the datapath has for each.
     pub(in crate::verbs) ports: BTreeMap<String, u32>,
     /// ovs-vswitchd does what OVSDB says.
@@ -98,6 +100,7 @@ impl Kernel {
             live_rename: false,
             tells_parent: true,
             udev: false,
+            host_mounts: true,
             ports: BTreeMap::new(),
             vswitchd: true,
             faults: Faults::default(),

@@ -7,20 +7,21 @@ mod kernel;
 mod stack;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::add::add_vf;
-use super::del::{del_vf, del_without_record};
-use super::{Clock, World};
+use super::del::{cancel, del_vf, del_without_record};
+use super::{Caller, Clock, World};
 use crate::attach::Patience;
 use crate::cni::{self, Call, Environment, Failure, Invocation};
 use crate::device::fixture;
-use crate::state::Store;
+use crate::state::{BootTime, Store};
 
 pub(super) use daemon::{Daemon, FailAdd, Hold, Switches, host_nic, mac_of};
 pub(super) use faults::{Fault, Faults};
@@ -64,6 +65,12 @@ pub(super) struct Host {
     pub(super) shared: Shared,
     pub(super) daemon: Daemon,
     pub(super) socket: PathBuf,
+    /// How long the daemon may still begin with a request; not at all, but where a test is about that.
+    pub(super) late_daemon: Mutex<Duration>,
+    /// Nobody reads the result of ADD.
+    pub(super) deaf: Mutex<bool>,
+    /// The result of ADD can't be written.
+    pub(super) full_pipe: Mutex<bool>,
     dir: TempDir,
 }
 
@@ -106,6 +113,9 @@ impl Host {
             daemon: Daemon::start(&socket, &shared, switches),
             shared,
             socket,
+            late_daemon: Mutex::default(),
+            deaf: Mutex::default(),
+            full_pipe: Mutex::default(),
             dir,
         }
     }
@@ -151,10 +161,12 @@ impl Host {
             },
             sysfs: self.with(|kernel| kernel.tree.sysfs()),
             store: Store::at(&self.dir.path().join("state")),
+            end: Instant::now() + Duration::from_secs(60),
             patience: Patience {
                 vf_return: Duration::from_millis(150),
                 port_gone: Duration::from_millis(100),
                 daemon_del: Duration::from_secs(2),
+                late_daemon: *self.late_daemon.lock().unwrap(),
                 dad: Duration::from_millis(200),
                 carrier: Duration::from_millis(50),
             },
@@ -189,13 +201,21 @@ impl Host {
         let call = call("ADD", pod, socket);
         let world = self.world();
         let device = VF.parse().unwrap();
-        self.process(async {
-            let json = add_vf(&world, &call, &device, Clock::start()).await?;
-            let result: serde_json::Value = serde_json::from_slice(&json).unwrap();
-            assert_eq!(result["interfaces"][1]["pciID"], VF, "{result}");
-            Ok(())
-        })
-        .await
+        let deaf = || *self.deaf.lock().unwrap();
+        let caller = Caller {
+            since: BootTime::now(),
+            listens: &|| !deaf(),
+            answer: &|json| {
+                let result: serde_json::Value = serde_json::from_slice(json).unwrap();
+                assert_eq!(result["interfaces"][1]["pciID"], VF, "{result}");
+                if *self.full_pipe.lock().unwrap() {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                Ok(())
+            },
+        };
+        self.process(add_vf(&world, &call, &device, Clock::of_add(), &caller))
+            .await
     }
 
     /// DEL as `super::del` runs it, once it knows which world it is in.
@@ -207,8 +227,9 @@ impl Host {
     pub(super) async fn del_by(&self, pod: &Pod, socket: &Path) -> Ended {
         let call = call("DEL", pod, socket);
         let world = self.world();
-        let clock = Clock::start();
+        let clock = Clock::of_del();
         self.process(async {
+            cancel(&world.store, &call);
             if del_vf(&world, &call, clock).await? {
                 return Ok(());
             }

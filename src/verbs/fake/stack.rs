@@ -245,6 +245,11 @@ impl Stack for FakeStack {
         .0
     }
 
+    fn sees_namespaces_at(&self, path: &Path) -> Result<bool, Error> {
+        self.ask_now(format!("mounts at {}", path.display()), |kernel| Ok(kernel.host_mounts))
+            .0
+    }
+
     fn announce(&self, name: &IfName, _: Mac, _: &[IpAddr]) -> Result<(), Error> {
         self.ask_now(format!("ns{} announce {name}", self.ns), |kernel| {
             kernel.find_named(self.ns, name.as_str()).map(|_| ())
