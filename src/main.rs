@@ -4,11 +4,12 @@ mod answer;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, NetConf, Version};
+use kube_ovn::node::{self, Config};
 use kube_ovn::state::BootTime;
 use kube_ovn::verbs::{self, Caller, Clock};
 
@@ -51,6 +52,7 @@ fn without_command() -> ExitCode {
 /// One call, from stdin to its answer.
 fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
     let stdin = read_stdin()?;
+    let deadlines = || Config::load(Path::new(node::PATH)).unwrap_or_default().deadlines;
     match cni::parse(env, &stdin, &own_name())? {
         Invocation::Version { answer } => answer::give(&answer)
             .map_err(|error| Failure::new(Code::Io, format!("cannot write the answer: {error}"), "")),
@@ -61,15 +63,17 @@ fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
                 answer: &answer::give,
             };
             let about = About::call("ADD", &call);
-            on_runtime(&about, Clock::of_add(), |clock| verbs::add(&call, clock, &caller))
+            on_runtime(&about, Clock::of_add(&deadlines()), |clock| {
+                verbs::add(&call, clock, &caller)
+            })
         }
         Invocation::Del(call) => {
             let about = About::call("DEL", &call);
-            on_runtime(&about, Clock::of_del(), |clock| verbs::del(&call, clock))
+            on_runtime(&about, Clock::of_del(&deadlines()), |clock| verbs::del(&call, clock))
         }
         Invocation::Gc(conf) => {
             let about = About::network("GC", &conf);
-            on_runtime(&about, Clock::of_del(), |clock| verbs::gc(&conf, clock))
+            on_runtime(&about, Clock::of_del(&deadlines()), |clock| verbs::gc(&conf, clock))
         }
         // stock has no handlers for these, which is success
         Invocation::Usage | Invocation::Check(_) | Invocation::Status(_) => Ok(()),

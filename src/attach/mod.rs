@@ -53,7 +53,7 @@ pub struct World<S> {
 }
 
 /// What is kept of the time for the steps after the daemon's: the port by way of OVSDB, and the rest of the way back.
-const RESERVE: Duration = Duration::from_secs(5);
+pub const RESERVE: Duration = Duration::from_secs(5);
 
 impl<S> World<S> {
     /// The end of something that may take so long, as far as there is time for it.

@@ -19,12 +19,16 @@ use crate::attach::{self, Kind, Patience, World};
 use crate::cni::{Code, Failure};
 use crate::device::Sysfs;
 use crate::net::{self, Netlink};
+use crate::node::Deadlines;
 use crate::state::{self, Store};
 
 pub use add::add;
 pub use caller::Caller;
 pub use del::del;
 pub use gc::gc;
+
+/// How long an ADD waits for another call on its VF.
+const ADD_LOCK: Duration = Duration::from_secs(10);
 
 /// When a call must have come to what.
 ///
@@ -45,24 +49,24 @@ pub struct Clock {
 impl Clock {
     /// ADD starts now. A DEL on the same VF may still be under way; the pod before this one may be on its way out.
     #[must_use]
-    pub fn of_add() -> Self {
+    pub fn of_add(deadlines: &Deadlines) -> Self {
         Self {
             start: Instant::now(),
-            total: Duration::from_secs(200),
-            reply: Duration::from_secs(200 - 15),
-            lock: Duration::from_secs(10),
+            total: deadlines.add,
+            reply: deadlines.add.saturating_sub(deadlines.undo),
+            lock: ADD_LOCK.min(deadlines.add),
         }
     }
 
     /// DEL, or any other verb, starts now. An ADD on the same VF may still be under way: it sees that DEL has come, and gives
     /// back what it took. Runtimes retry DEL.
     #[must_use]
-    pub fn of_del() -> Self {
+    pub fn of_del(deadlines: &Deadlines) -> Self {
         Self {
             start: Instant::now(),
-            total: Duration::from_secs(60),
-            reply: Duration::from_secs(60 - 5),
-            lock: Duration::from_secs(25),
+            total: deadlines.del,
+            reply: deadlines.del.saturating_sub(attach::RESERVE),
+            lock: deadlines.del_lock,
         }
     }
 

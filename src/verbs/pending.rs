@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Clock, this_host};
 use crate::attach::{self, World};
 use crate::net::Stack;
+use crate::node::Deadlines;
 use crate::state::Store;
 use crate::types::PciAddress;
 
@@ -17,7 +18,7 @@ pub(super) async fn go_on(store: &Store, except: Option<&PciAddress>) {
     if !matches!(store.some_pending(except), Ok(devices) if !devices.is_empty()) {
         return;
     }
-    match this_host(Clock::of_del()) {
+    match this_host(Clock::of_del(&Deadlines::default())) {
         Ok(world) => go_on_in(&world, except).await,
         Err(e) => log::warn!("pending attachments are left for later: {e}"),
     }

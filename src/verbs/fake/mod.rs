@@ -21,6 +21,7 @@ use super::{Caller, Clock, World};
 use crate::attach::Patience;
 use crate::cni::{self, Call, Environment, Failure, Invocation};
 use crate::device::fixture;
+use crate::node::Deadlines;
 use crate::state::{BootTime, Store};
 
 pub(super) use daemon::{Daemon, FailAdd, Hold, Switches, host_nic, mac_of};
@@ -214,8 +215,14 @@ impl Host {
                 Ok(())
             },
         };
-        self.process(add_vf(&world, &call, &device, Clock::of_add(), &caller))
-            .await
+        self.process(add_vf(
+            &world,
+            &call,
+            &device,
+            Clock::of_add(&Deadlines::default()),
+            &caller,
+        ))
+        .await
     }
 
     /// DEL as `super::del` runs it, once it knows which world it is in.
@@ -227,7 +234,7 @@ impl Host {
     pub(super) async fn del_by(&self, pod: &Pod, socket: &Path) -> Ended {
         let call = call("DEL", pod, socket);
         let world = self.world();
-        let clock = Clock::of_del();
+        let clock = Clock::of_del(&Deadlines::default());
         self.process(async {
             cancel(&world.store, &call);
             if del_vf(&world, &call, clock).await? {
