@@ -26,14 +26,18 @@ pub(crate) fn give(bytes: &[u8]) -> io::Result<()> {
 
 /// Whether somebody may still read it: a pipe without a reader polls as an error (poll(2)).
 pub(crate) fn is_awaited() -> bool {
+    if is_closed() {
+        return false;
+    }
     let stdout = io::stdout();
     let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    if poll(&mut fds, PollTimeout::ZERO).is_err() {
+        return true; // it can't be found out
+    }
     let gone = PollFlags::POLLERR | PollFlags::POLLNVAL;
-    !is_closed()
-        && !(poll(&mut fds, PollTimeout::ZERO).is_ok()
-            && fds
-                .iter()
-                .any(|fd| fd.revents().is_some_and(|events| events.intersects(gone))))
+    !fds.iter()
+        .filter_map(PollFd::revents)
+        .any(|events| events.intersects(gone))
 }
 
 /// A process that is started without a stdout gets /dev/null from Rust's runtime, open for reading and writing
