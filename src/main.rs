@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, NetConf, Version};
-use kube_ovn::node::{self, Config};
+use kube_ovn::node::{self, Deadlines, Settings};
 use kube_ovn::state::BootTime;
 use kube_ovn::verbs::{self, Caller, Clock};
 
@@ -52,7 +52,7 @@ fn without_command() -> ExitCode {
 /// One call, from stdin to its answer.
 fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
     let stdin = read_stdin()?;
-    let deadlines = || Config::load(Path::new(node::PATH)).unwrap_or_default().deadlines;
+    let settings = || Settings::load(Path::new(node::PATH));
     match cni::parse(env, &stdin, &own_name())? {
         Invocation::Version { answer } => answer::give(&answer)
             .map_err(|error| Failure::new(Code::Io, format!("cannot write the answer: {error}"), "")),
@@ -63,17 +63,21 @@ fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
                 answer: &answer::give,
             };
             let about = About::call("ADD", &call);
-            on_runtime(&about, Clock::of_add(&deadlines()), |clock| {
-                verbs::add(&call, clock, &caller)
+            let settings = settings();
+            on_runtime(&about, &settings, Clock::of_add, |clock| {
+                verbs::add(*call, &settings, clock, &caller)
             })
         }
         Invocation::Del(call) => {
             let about = About::call("DEL", &call);
-            on_runtime(&about, Clock::of_del(&deadlines()), |clock| verbs::del(&call, clock))
+            let settings = settings();
+            on_runtime(&about, &settings, Clock::of_del, |clock| {
+                verbs::del(*call, &settings, clock)
+            })
         }
         Invocation::Gc(conf) => {
             let about = About::network("GC", &conf);
-            on_runtime(&about, Clock::of_del(&deadlines()), |clock| verbs::gc(&conf, clock))
+            on_runtime(&about, &settings(), Clock::of_del, |clock| verbs::gc(&conf, clock))
         }
         // stock has no handlers for these, which is success
         Invocation::Usage | Invocation::Check(_) | Invocation::Status(_) => Ok(()),
@@ -109,10 +113,15 @@ impl About {
 /// Runs a verb on the one thread that it needs, with a watchdog beside it.
 fn on_runtime<F: Future<Output = Result<(), Failure>>>(
     about: &About,
-    clock: Clock,
+    settings: &Settings,
+    clock: impl FnOnce(&Deadlines) -> Clock,
     work: impl FnOnce(Clock) -> F,
 ) -> Result<(), Failure> {
     kube_ovn::log::start(&format!("{} {}", about.verb, about.what));
+    if let Some(problem) = &settings.problem {
+        log::warn!("{problem}");
+    }
+    let clock = clock(&settings.config.deadlines);
     watch(about.verb, clock, about.version);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {

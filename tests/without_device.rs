@@ -8,57 +8,14 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/pod.rs"]
+mod pod;
 mod support;
 
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
-
-use daemon::Daemon;
+use daemon::{Daemon, SOCKET};
+use pod::Pod;
 use serde_json::{Value, json};
 use support::{Answer, Call};
-
-/// A network namespace of our own: that of a sleeping process.
-struct Pod {
-    process: Child,
-}
-
-impl Pod {
-    fn new() -> Self {
-        // `unshare` and `sleep` are of every Debian; root is needed, and said so
-        let process = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
-        let pod = Self { process };
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while std::fs::read_link(pod.netns()).unwrap() == own {
-            assert!(Instant::now() < deadline, "no network namespace: these tests need root");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        pod
-    }
-
-    fn netns(&self) -> String {
-        format!("/proc/{}/ns/net", self.process.id())
-    }
-
-    fn sysctl(&self, key: &str) -> String {
-        let output = Command::new("nsenter")
-            .args([
-                &format!("--net={}", self.netns()),
-                "cat",
-                &format!("/proc/sys/net/{key}"),
-            ])
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn pods() -> Value {
     let annotations = json!({
@@ -71,12 +28,13 @@ fn pods() -> Value {
 
 fn call(verb: &str, daemon: &Daemon, pod: &Pod, keys: &Value) -> Answer {
     let mut conf = json!({
-        "cniVersion": "1.0.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": daemon.path("socket"),
+        "cniVersion": "1.0.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": SOCKET,
     });
     for (key, value) in keys.as_object().unwrap() {
         conf[key] = value.clone();
     }
     Call::verb(verb)
+        .on(daemon.directory())
         .env("CNI_NETNS", &pod.netns())
         .stdin(conf.to_string())
         .run()
@@ -165,7 +123,7 @@ fn ipam_for_another_plugin() {
     let conf = json!({
         "type": "macvlan", "server_socket": "/dev/null/no", "provider": "no", "deviceID": "0000:03:00.2",
         "device": "eth1",
-        "ipam": {"type": "kube-ovn", "server_socket": daemon.path("socket"), "provider": "macvlan.default"}
+        "ipam": {"type": "kube-ovn", "server_socket": SOCKET, "provider": "macvlan.default"}
     });
     let answer = call("ADD", &daemon, &pod, &conf);
     assert_eq!(answer.rc, 0, "{answer:?}");
@@ -182,12 +140,12 @@ fn ipam_for_another_plugin() {
 #[test]
 fn del_never_sends_an_empty_namespace() {
     let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
-    let stdin = json!({"name": "kube-ovn", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
+    let stdin = json!({"name": "kube-ovn", "type": "kube-ovn", "server_socket": SOCKET}).to_string();
     for call in [
         Call::verb("DEL").without("CNI_NETNS"),
         Call::verb("DEL").env("CNI_NETNS", ""),
     ] {
-        let answer = call.without("CNI_ARGS").stdin(&stdin).run();
+        let answer = call.on(daemon.directory()).without("CNI_ARGS").stdin(&stdin).run();
         assert_eq!((answer.rc, answer.stdout.as_str()), (0, ""), "{answer:?}");
         assert_eq!(last_request(&daemon)["net_ns"], "none");
     }
@@ -218,8 +176,14 @@ fn what_the_daemon_says_no_to() {
 #[test]
 fn namespaces_that_are_no_pods() {
     let daemon = Daemon::at_once(&pods());
-    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
-    let add = |netns: &str| Call::verb("ADD").env("CNI_NETNS", netns).stdin(&stdin).run();
+    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": SOCKET}).to_string();
+    let add = |netns: &str| {
+        Call::verb("ADD")
+            .on(daemon.directory())
+            .env("CNI_NETNS", netns)
+            .stdin(&stdin)
+            .run()
+    };
     let own = add("/proc/self/ns/net").failure(8);
     assert_eq!(
         own,
@@ -228,8 +192,8 @@ fn namespaces_that_are_no_pods() {
     for (netns, part) in [
         ("/nonexistent", "network namespace /nonexistent does not exist"),
         (
-            "/etc/hostname",
-            "/etc/hostname is not a network namespace: no namespace file",
+            "/run/openvswitch/pods",
+            "/run/openvswitch/pods is not a network namespace: no namespace file",
         ),
         ("/proc", "/proc is not a network namespace"),
         (
@@ -249,7 +213,7 @@ fn namespaces_that_are_no_pods() {
 #[test]
 fn names_of_which_the_daemon_would_die() {
     let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
-    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": daemon.path("socket")}).to_string();
+    let stdin = json!({"name": "n", "type": "kube-ovn", "server_socket": SOCKET}).to_string();
     for (id, ifname, part) in [
         (
             "short",
@@ -264,7 +228,10 @@ fn names_of_which_the_daemon_would_die() {
     ] {
         let with = |verb: &str| {
             let call = Call::verb(verb).env("CNI_CONTAINERID", id).env("CNI_IFNAME", ifname);
-            call.env("CNI_NETNS", &pod.netns()).stdin(&stdin).run()
+            call.on(daemon.directory())
+                .env("CNI_NETNS", &pod.netns())
+                .stdin(&stdin)
+                .run()
         };
         let msg = with("ADD").failure(4);
         assert!(msg.starts_with(part), "{msg}");

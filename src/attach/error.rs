@@ -199,6 +199,7 @@ impl Error {
             Self::State(state::Error::KeyTooLong(_)) => Kind::Environment,
             Self::State(state::Error::TooLarge { .. }) => Kind::Config,
             Self::State(_) => Kind::Io,
+            Self::Daemon(daemon::Error::Foreign { .. }) => Kind::Config,
             Self::Daemon(_)
             | Self::Elsewhere { .. }
             | Self::LateDaemon { .. }

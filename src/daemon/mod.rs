@@ -3,6 +3,7 @@
 //! The contract, from v1.8 to HEAD, with all that the daemon does on its side, was read from its source
 //! (pkg/daemon/server.go, handler.go, pkg/request/cniserver.go); what matters here stands beside the code.
 
+mod connect;
 mod reply;
 mod request;
 
@@ -15,13 +16,14 @@ use hyper::body::Bytes;
 use hyper::{Method, StatusCode, header};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
-use hyperlocal::UnixConnector;
+
+use connect::{Connector, Foreign};
 
 pub use reply::{Reply, ReplyIp, ReplyRoute};
 pub use request::{Request, RequestRoute};
 
 /// A reply is a few hundred bytes, a few thousand with many routes.
-const MAX_REPLY: usize = 1024 * 1024;
+const MAX_REPLY: usize = 4 * 1024 * 1024;
 /// The daemon's socket is missing or refuses while its pod restarts: that long a call waits for it.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 /// How much of what the daemon says goes into an error message, in characters.
@@ -39,6 +41,14 @@ pub enum Error {
         socket: PathBuf,
         /// What the kernel said.
         cause: String,
+    },
+    /// Somebody else than root listens at the socket: nothing was sent.
+    #[error("user {user} listens at {socket}, expected root: server_socket must name kube-ovn-daemon's own socket", socket = .socket.display())]
+    Foreign {
+        /// The socket.
+        socket: PathBuf,
+        /// Who.
+        user: u32,
     },
     /// It took the request and gave no reply.
     #[error("kube-ovn-daemon at {socket} gave no reply to {what}: {why}", socket = .socket.display())]
@@ -133,10 +143,10 @@ impl Client {
             at_work: false,
         };
         let body = Bytes::from(serde_json::to_vec(request).map_err(|e| no_reply(e.to_string()))?);
-        let client: HttpClient<UnixConnector, Full<Bytes>> = HttpClient::builder(TokioExecutor::new())
+        let client: HttpClient<Connector, Full<Bytes>> = HttpClient::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .retry_canceled_requests(false)
-            .build(UnixConnector);
+            .build(Connector(self.socket.clone()));
         let until = deadline.min(Instant::now() + CONNECT_PATIENCE);
         let exchange = async {
             loop {
@@ -163,6 +173,13 @@ impl Client {
                     return Err(no_reply(format!("connection closed ({})", innermost(&error))));
                 }
                 let cause = io_cause(&error);
+                if let Some(Foreign(user)) = cause.and_then(|e| e.get_ref()?.downcast_ref()) {
+                    return Err(Error::Foreign {
+                        socket: self.socket.clone(),
+                        user: *user,
+                    });
+                }
+                let cause = cause.map(io::Error::kind);
                 let restarting = matches!(cause, Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
                 if !restarting || Instant::now() + CONNECT_RETRY > until {
                     return Err(Error::Unreachable {
@@ -219,11 +236,11 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-fn io_cause(error: &dyn std::error::Error) -> Option<io::ErrorKind> {
+fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
     let mut next = error.source();
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
+            return Some(io);
         }
         next = error.source();
     }

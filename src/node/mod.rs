@@ -5,8 +5,33 @@
 
 mod config;
 mod keys;
+mod socket;
+
+use std::path::Path;
 
 pub use config::{Allocation, Config, Deadlines, Error, Offload, PATH};
+pub use socket::{Refused, SOCKET_DIRECTORY, trusted_socket};
 
-/// Where Kube-OVN's manifests have the daemon listen, beside Open vSwitch's own sockets (dist/images/install.sh).
-pub const SOCKET_DIRECTORY: &str = "/run/openvswitch";
+/// What a call goes by.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The node's settings, or the defaults when they can't be used.
+    pub config: Config,
+    /// Why they can't be used. To be told by the calls that must not go on without them: ADD of a device, and STATUS. The
+    /// others do what they can: a typing error must not keep pods from ending.
+    pub problem: Option<Error>,
+}
+
+impl Settings {
+    /// The settings in this file.
+    #[must_use]
+    pub fn load(path: &Path) -> Self {
+        match Config::load(path) {
+            Ok(config) => Self { config, problem: None },
+            Err(problem) => Self {
+                config: Config::default(),
+                problem: Some(problem),
+            },
+        }
+    }
+}

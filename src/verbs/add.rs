@@ -1,17 +1,20 @@
 use std::path::Path;
 
 use super::del::del_without_record;
-use super::request::{check_names, claim_of, request};
+use super::request::{check_names, claim_of, request, trust};
 use super::{Caller, Clock, failed, failure, outcome, pending, this_host};
 use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode, render};
 use crate::daemon::{self, Client, Reply, Request};
 use crate::net::{self, Netns, Stack};
+use crate::node::Settings;
 use crate::state::{self, BootTime, Stage, Store};
 use crate::types::PciAddress;
 
 /// ADD: the result goes to the caller, or the attachment does not stay.
-pub async fn add(call: &Call, clock: Clock, caller: &Caller<'_>) -> Result<(), Failure> {
+pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Caller<'_>) -> Result<(), Failure> {
+    trust(&mut call, settings)?;
+    let call = &call;
     if call.conf.mode == Mode::Interface {
         check_names(call)?;
     }
@@ -25,6 +28,9 @@ pub async fn add(call: &Call, clock: Clock, caller: &Caller<'_>) -> Result<(), F
     let store = Store::at(Path::new(state::DIRECTORY));
     match call.conf.device_id()? {
         Some(text) => {
+            if let Some(problem) = &settings.problem {
+                return Err(Failure::new(Code::NodeNotReady, problem.to_string(), ""));
+            }
             let device: PciAddress = text.parse().map_err(|why| {
                 Failure::new(
                     Code::InvalidConfig,

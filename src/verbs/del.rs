@@ -1,16 +1,25 @@
 use std::path::Path;
 
-use super::request::{check_names, claim_of, request};
+use super::request::{check_names, claim_of, request, trust};
 use super::{Clock, failed, pending, this_host};
 use crate::attach::{self, NO_NETNS, World};
 use crate::cni::{Call, Failure, Mode};
-use crate::daemon::{Client, Request};
+use crate::daemon::{self, Client, Request};
 use crate::net::Stack;
+use crate::node::Settings;
 use crate::state::{self, Store};
 use crate::types::PciAddress;
 
 /// DEL: nothing is printed.
-pub async fn del(call: &Call, clock: Clock) -> Result<(), Failure> {
+pub async fn del(mut call: Call, settings: &Settings, clock: Clock) -> Result<(), Failure> {
+    // No ADD came through with a socket that is refused, so there is nobody to ask. What has a record is undone by the
+    // socket in it.
+    let refused = trust(&mut call, settings).err();
+    if let Some(refused) = refused {
+        log::warn!("{refused}");
+        call.conf.server_socket = None;
+    }
+    let call = &call;
     let store = Store::at(Path::new(state::DIRECTORY));
     let result = del_here(&store, call, clock).await;
     let worked_on = named_device(call);
@@ -108,5 +117,12 @@ pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), 
             return Ok(());
         }
     };
-    Client::new(socket).del(&request, clock.reply()).await.map_err(failed)
+    match Client::new(socket).del(&request, clock.reply()).await {
+        // as with a socket that is refused
+        Err(foreign @ daemon::Error::Foreign { .. }) => {
+            log::warn!("nobody to ask: {foreign}");
+            Ok(())
+        }
+        other => other.map_err(failed),
+    }
 }

@@ -1,5 +1,6 @@
 use crate::cni::{Call, Code, Failure, Mode};
 use crate::daemon::{Request, RequestRoute};
+use crate::node::{Settings, trusted_socket};
 use crate::state::{Claim, Pod};
 use crate::types::PciAddress;
 
@@ -37,6 +38,17 @@ pub(super) fn request(call: &Call) -> Request {
         vhost_user_socket_consumption: conf.vhost_user_socket_consumption.clone(),
         ..Request::default()
     }
+}
+
+/// Sees that the netconf's socket is where the node means one to be; what is asked later goes to the path that was looked
+/// at here. It is no error yet when there is none.
+pub(super) fn trust(call: &mut Call, settings: &Settings) -> Result<(), Failure> {
+    if let Ok(socket) = call.conf.socket() {
+        let socket = trusted_socket(socket, &settings.config)
+            .map_err(|refused| Failure::new(Code::InvalidConfig, refused.to_string(), ""))?;
+        call.conf.server_socket = Some(socket);
+    }
+    Ok(())
 }
 
 /// Who wants, or has, which VF, as the call says it.

@@ -98,7 +98,8 @@ fn verbs_that_came_with_a_version() {
 #[test]
 fn json_is_read_as_laxly_as_go_reads_it() {
     let valid = conf(json!({}));
-    let upper = "{\"CNIVERSION\":\"1.1.0\",\"NAME\":\"n\",\"Type\":\"kube-ovn\",\"Server_Socket\":\"/dev/null/s\"}";
+    let upper =
+        "{\"CNIVERSION\":\"1.1.0\",\"NAME\":\"n\",\"Type\":\"kube-ovn\",\"Server_Socket\":\"/run/openvswitch/s\"}";
     let twice = valid.replacen('{', "{\"cniVersion\":\"9.9.9\",\"name\":\"%\",", 1);
     for stdin in [upper, &twice, &format!(" \n{valid}\n\n")] {
         let answer = Call::verb("ADD").stdin(stdin).run();

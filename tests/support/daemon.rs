@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 #![allow(clippy::unwrap_used, reason = "a helper's panic fails its test")]
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Where it listens as the plugin sees it, in calls that are made `on` its directory.
+pub(crate) const SOCKET: &str = "/run/openvswitch/socket";
 
 /// A running emulator; ends with this value.
 pub(crate) struct Daemon {
@@ -18,6 +22,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// With these pods (the pods file) and further options.
     pub(crate) fn start(pods: &Value, options: &[&str]) -> Self {
+        Self::start_as(0, pods, options)
+    }
+
+    /// As this user.
+    pub(crate) fn start_as(user: u32, pods: &Value, options: &[&str]) -> Self {
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test.parent().unwrap().join("../examples/kube-ovn-daemon-emulator");
         assert!(
@@ -28,9 +37,14 @@ impl Daemon {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("pods"), pods.to_string()).unwrap();
+        // where that user can run it and listen
+        std::fs::copy(&program, path("emulator")).unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(user), None).unwrap();
         // a stale socket of a daemon that was killed
         drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
-        let process = Command::new(program)
+        std::os::unix::fs::chown(path("socket"), Some(user), None).unwrap();
+        let process = Command::new(path("emulator"))
+            .uid(user)
             .arg("--socket")
             .arg(path("socket"))
             .arg("--pods")
@@ -55,6 +69,11 @@ impl Daemon {
     /// One that answers without doing anything.
     pub(crate) fn at_once(pods: &Value) -> Self {
         Self::start(pods, &["--answer-at-once", "--retry-seconds", "0"])
+    }
+
+    /// The directory that is the node's /run/openvswitch.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A file of its: `socket`, `pods`, `log`.

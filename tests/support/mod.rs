@@ -8,14 +8,27 @@
 )]
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+
+/// A node in a mount namespace of the call's own: its /run and /etc are empty but for the daemon's directory, which is
+/// where the node has it, and the node's settings. The plugin has no switch that would move what it trusts, and needs none.
+const NODE: &str = r#"set -e
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /etc
+mkdir /run/openvswitch /etc/kube-ovn-cni
+mount --bind "$1" /run/openvswitch
+[ ! -e "$1/config.json" ] || cp "$1/config.json" /etc/kube-ovn-cni/config.json
+shift
+exec "$@""#;
 
 /// One call to make: nothing in its environment, nothing on stdin.
 pub(crate) struct Call {
     command: Command,
     stdin: Vec<u8>,
+    node: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -37,6 +50,7 @@ impl Call {
         Self {
             command,
             stdin: Vec::new(),
+            node: None,
         }
     }
 
@@ -73,6 +87,12 @@ impl Call {
         self
     }
 
+    /// On a node whose /run/openvswitch is this directory, and whose settings are its `config.json`, if it has one.
+    pub(crate) fn on(mut self, directory: &Path) -> Self {
+        self.node = Some(directory.to_owned());
+        self
+    }
+
     /// The bytes on stdin.
     pub(crate) fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.stdin = bytes.as_ref().to_vec();
@@ -86,6 +106,15 @@ impl Call {
 
     /// Runs it to its end with another stdout than one that is read.
     pub(crate) fn run_to(mut self, stdout: Stdio) -> Answer {
+        if let Some(directory) = &self.node {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "private", "sh", "-c", NODE, "sh"]);
+            command.arg(directory).arg(self.command.get_program());
+            command.args(self.command.get_args());
+            let set = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+            command.env_clear().envs(set).current_dir("/");
+            self.command = command;
+        }
         let mut child = self
             .command
             .stdin(Stdio::piped())
