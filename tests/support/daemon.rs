@@ -37,13 +37,15 @@ impl Daemon {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("pods"), pods.to_string()).unwrap();
-        // where that user can run it and listen
-        std::fs::copy(&program, path("emulator")).unwrap();
-        std::os::unix::fs::chown(directory.path(), Some(user), None).unwrap();
+        let program = if user == 0 {
+            program
+        } else {
+            runnable(&program, directory.path(), user)
+        };
         // a stale socket of a daemon that was killed
         drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
         std::os::unix::fs::chown(path("socket"), Some(user), None).unwrap();
-        let process = Command::new(path("emulator"))
+        let process = Command::new(program)
             .uid(user)
             .arg("--socket")
             .arg(path("socket"))
@@ -86,6 +88,16 @@ impl Daemon {
         let text = std::fs::read_to_string(self.path("log")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// A copy of the program in a directory that is now that user's. Made by cp(1): a file that we wrote ourselves can't be run
+/// while another test's child, forked meanwhile, still has it open.
+fn runnable(program: &Path, directory: &Path, user: u32) -> PathBuf {
+    let copy = directory.join("emulator");
+    let status = Command::new("cp").arg(program).arg(&copy).status().unwrap();
+    assert!(status.success(), "cp {}", program.display());
+    std::os::unix::fs::chown(directory, Some(user), None).unwrap();
+    copy
 }
 
 impl Drop for Daemon {
