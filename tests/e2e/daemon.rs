@@ -42,6 +42,10 @@ impl Daemon {
 
     /// Runs with these switches, and nothing else.
     pub(crate) fn ensure(&mut self, switches: &[&str]) {
+        let ended = |process: &mut Child| process.try_wait().expect("look at the emulator").is_some();
+        if self.process.as_mut().is_some_and(ended) {
+            self.process = None;
+        }
         if self.process.is_some() && self.switches == switches {
             return;
         }
@@ -79,7 +83,15 @@ impl Daemon {
         }
     }
 
-    /// All requests so far, oldest first.
+    /// Waits for its end by a fault.
+    pub(crate) fn wait_until_dead(&mut self) {
+        let mut process = self.process.take().expect("a running emulator");
+        crate::command::eventually("the emulator is dead", || {
+            process.try_wait().expect("look at the emulator").is_some()
+        });
+    }
+
+    /// All requests so far, oldest first, and between them where one waits.
     pub(crate) fn requests() -> Vec<Value> {
         let text = fs::read_to_string(format!("{DIRECTORY}/daemon.log")).unwrap_or_default();
         text.lines()

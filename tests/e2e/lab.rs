@@ -115,6 +115,12 @@ impl Lab {
         Daemon::write_pods(&self.pods);
     }
 
+    /// It is gone from the API server.
+    pub(crate) fn forget(&mut self, pod: &Pod) {
+        self.pods.as_object_mut().expect("an object").remove(&pod.key());
+        Daemon::write_pods(&self.pods);
+    }
+
     pub(crate) fn fault(&mut self, pod: &Pod, fault: &str) {
         self.annotate(pod, "fault", fault);
     }

@@ -53,6 +53,15 @@ fn serve(options: Options) -> Result<(), String> {
     if let Some(ready) = &options.ready_file {
         std::fs::write(ready, "").map_err(|error| format!("cannot write {}: {error}", ready.display()))?;
     }
+    let interval = options.garbage_collection;
+    if !interval.is_zero() {
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(interval);
+                ovs::collect_garbage();
+            }
+        });
+    }
     let options = Arc::new(options);
     for stream in listener.incoming() {
         let stream = stream.map_err(|error| format!("accept: {error}"))?;

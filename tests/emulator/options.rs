@@ -9,7 +9,7 @@ use crate::versions::{self, Version};
 const USAGE: &str = "usage: kube-ovn-daemon-emulator --socket PATH --pods FILE
   [--log FILE] [--annotations FILE] [--ready-file PATH] [--answer-at-once] [--vf-plumbing cni] [--fault LIST]
   [--daemon-version head|v1.16.2|v1.16.1|v1.15.24|v1.14.41|v1.13.15|v1.12.35]
-  [--mtu 1400] [--retry-seconds 20] [--gateway-attempts 3] [--ovn-installed-seconds 30] [--acd-seconds 0]";
+  [--mtu 1400] [--retry-seconds 20] [--gateway-attempts 3] [--ovn-installed-seconds 30] [--acd-seconds 0] [--gc-seconds 0]";
 
 pub(crate) struct Options {
     pub(crate) socket: PathBuf,
@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) gateway_attempts: u32,
     pub(crate) ovn_installed: Duration,
     pub(crate) conflict_detection: Duration,
+    /// Zero: never.
+    pub(crate) garbage_collection: Duration,
 }
 
 impl Options {
@@ -45,6 +47,7 @@ impl Options {
             gateway_attempts: 3,
             ovn_installed: Duration::from_secs(30),
             conflict_detection: Duration::ZERO,
+            garbage_collection: Duration::ZERO,
         };
         let mut rest = arguments.iter();
         while let Some(option) = rest.next() {
@@ -69,6 +72,7 @@ impl Options {
                     options.ovn_installed = Duration::from_secs(number(option, value)?.into());
                 }
                 "--acd-seconds" => options.conflict_detection = Duration::from_secs(number(option, value)?.into()),
+                "--gc-seconds" => options.garbage_collection = Duration::from_secs(number(option, value)?.into()),
                 _ => return Err(format!("unknown option {option} {value}\n{USAGE}")),
             }
         }

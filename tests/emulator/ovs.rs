@@ -64,6 +64,20 @@ pub(crate) fn del_port(port: &str) -> Result<(), String> {
     vsctl(&["--if-exists", "--with-iface", "del-port", "br-int", port]).map(|_| ())
 }
 
+/// gcInterfaces: ports of pods whose netdev is gone. (A port whose netdev is there, it takes away since v1.15 only, and when
+/// the pod is gone from the API; that is not done here.)
+pub(crate) fn collect_garbage() {
+    let lost = find("Interface", "name,error", &["ofport=-1", "external_ids:pod_netns!=[]"]);
+    for row in lost.unwrap_or_default() {
+        if let Some((name, error)) = row.split_once('\n')
+            && error.contains("No such device")
+            && let Err(error) = del_port(name.trim().trim_matches('"'))
+        {
+            eprintln!("kube-ovn-daemon-emulator: {error}");
+        }
+    }
+}
+
 /// `ClearPodBandwidth` and `ClearHtbQosQueue`: rows of this pod that nothing uses.
 pub(crate) fn clear_qos(pod: &str) -> Result<(), String> {
     let of_pod = format!("external-ids:pod=\"{pod}\"");

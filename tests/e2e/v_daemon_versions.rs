@@ -1,0 +1,118 @@
+//! Every release of the daemon: a pod with a VF, one with a veth, and an ADD that fails.
+
+use serde_json::{Value, json};
+
+use crate::attachment::{assert_in_pod, assert_no_port, port_name};
+use crate::call::Answer;
+use crate::command::{eventually, ip_json, ovsdb};
+use crate::daemon::HEAD;
+use crate::lab::Lab;
+use crate::nic::{Vf, vf};
+use crate::pod::Pod;
+
+/// Those of `tests/emulator/versions.rs`, which refuses a name that it does not know.
+const VERSIONS: [&str; 7] = [
+    "v1.12.35", "v1.13.15", "v1.14.41", "v1.15.24", "v1.16.1", "v1.16.2", "head",
+];
+
+/// The port is there, and OVN has installed it: daemons before v1.14 answer before that.
+#[track_caller]
+fn assert_port(pod: &Pod) {
+    let name = port_name(pod);
+    assert_eq!(ip_json(&["link", "show", "dev", &name])[0]["master"], "ovs-system");
+    eventually("ovn-controller has installed the port", || {
+        let interfaces = ovsdb("Interface", "name,external_ids");
+        let found = interfaces.iter().find(|interface| interface["name"] == name.as_str());
+        found.is_some_and(|interface| interface["external_ids"]["ovn-installed"] == "true")
+    });
+}
+
+#[track_caller]
+fn assert_addresses(version: &str, answer: &Answer, pod: &Pod, interface: usize) -> Value {
+    let result = answer.result();
+    let expected = json!([
+        {"interface": interface, "address": format!("{}/16", pod.ipv4), "gateway": "10.16.0.1"},
+        {"interface": interface, "address": format!("{}/112", pod.ipv6), "gateway": "fd00:10:16::1"},
+    ]);
+    assert_eq!(result["ips"], expected, "{version}");
+    result
+}
+
+fn dual_stack(lab: &mut Lab, pod: &Pod) {
+    lab.annotate(pod, "ip", format!("{},{}", pod.ipv4, pod.ipv6));
+    lab.annotate(pod, "cidr", "10.16.0.0/16,fd00:10:16::/112");
+    lab.annotate(pod, "gateway", "10.16.0.1,fd00:10:16::1");
+}
+
+fn journey(version: &str) {
+    let mut lab = Lab::with(&[HEAD, &["--daemon-version", version]].concat());
+    let (with_vf, veth, failed) = (lab.pod(1), lab.pod_in(1, 2, "eth0"), lab.pod(3));
+    let vfs: [Vf; 2] = [vf(0, 0), vf(1, 0)];
+    dual_stack(&mut lab, &with_vf);
+    dual_stack(&mut lab, &veth);
+    // with the VF in the pod: what the daemon takes back of it is another thing in each release
+    lab.fault(&failed, "configure");
+    let adds = [
+        with_vf.add(&vfs[0]).key("cniVersion", "1.0.0").start(),
+        veth.call("ADD").key("cniVersion", "1.0.0").start(),
+        failed.add(&vfs[1]).start(),
+    ];
+    let [with_vf_added, veth_added, failed_added] = adds.map(crate::call::Running::end);
+
+    let result = assert_addresses(version, &with_vf_added, &with_vf, 1);
+    assert_eq!(result["interfaces"][1]["mac"], with_vf.mac.as_str(), "{result}");
+    let both = [format!("{}/16", with_vf.ipv4), format!("{}/112", with_vf.ipv6)];
+    assert_in_pod(&with_vf, &vfs[0], &[&both[0], &both[1]]);
+    assert_eq!(vfs[0].representor(), Some(port_name(&with_vf)), "{version}");
+    assert_addresses(version, &veth_added, &veth, 0);
+    assert_port(&with_vf);
+    assert_port(&veth);
+    crate::traffic::ping(&with_vf, &veth.ipv4, 2);
+
+    // the oldest says only that: it leaves everything as it was then
+    let words = match version {
+        "v1.12.35" => "configure nic failed can not set mac address to nic eth0",
+        _ => "configure nic eth0 for pod pod3/default failed: can not set mac address to nic eth0",
+    };
+    failed_added.failure(11, words);
+    failed.assert_empty();
+    assert_no_port(&failed);
+
+    let dels = [
+        with_vf.del(&vfs[0]).start(),
+        veth.call("DEL").start(),
+        failed.del(&vfs[1]).start(),
+    ];
+    dels.map(|del| del.end().silent());
+    for pod in [&with_vf, &veth] {
+        pod.assert_empty();
+        assert_no_port(pod);
+    }
+    lab.assert_as_before();
+}
+
+#[test]
+fn add_and_del_with_every_daemon() {
+    for version in VERSIONS {
+        let start = std::time::Instant::now();
+        journey(version);
+        println!("{version}: {:.1} s", start.elapsed().as_secs_f32());
+    }
+}
+
+/// From v1.13 on a DEL whose pod is gone from the API removes the port all the same (412f79904).
+#[test]
+fn del_when_the_pod_is_gone() {
+    for version in ["v1.13.15", "head"] {
+        let mut lab = Lab::with(&[HEAD, &["--daemon-version", version]].concat());
+        let pod = lab.pod(1);
+        let vf = vf(0, 0);
+        pod.add(&vf).run().result();
+        assert_port(&pod);
+        lab.forget(&pod);
+        pod.destroy();
+        pod.del(&vf).env("CNI_NETNS", "").run().silent();
+        assert_no_port(&pod);
+        lab.assert_as_before();
+    }
+}
