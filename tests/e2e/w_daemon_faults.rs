@@ -107,7 +107,7 @@ fn it_goes_on_when_the_vf_is_free() {
 #[test]
 fn it_dies_in_an_add() {
     let mut lab = Lab::with(HEAD);
-    for step in ["renamed", "port", "move", "moved", "configured", "reply"] {
+    for step in ["renamed", "port", "moved", "reply"] {
         let pod = lab.pod(1);
         let vf = vf(0, 0);
         lab.fault(&pod, &format!("die@{step}"));

@@ -1,5 +1,6 @@
 //! What `kube-ovn-daemon` does to the host, over a unix socket. Its own calls never fail by themselves. The numbers of
-//! lines are those of `pkg/daemon/ovs_linux.go` and `handler.go` at 1533681d7.
+//! lines are those of `pkg/daemon/ovs_linux.go` and `handler.go` at 1533681d7; what differs between releases is asked of the
+//! emulator's table.
 
 use std::io;
 use std::path::Path;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use super::faults::Fault;
 use super::kernel::{HOST, Kernel, OVS, REPRESENTOR, VF, name};
 use super::stack::Shared;
+use super::versions::{self, Rollback, Shape, Version};
 use crate::net::{Address, LinkChange};
 use crate::types::Mac;
 
@@ -38,14 +40,30 @@ pub(in crate::verbs) enum Hold {
     BeforeMove,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::verbs) struct Switches {
+    pub(in crate::verbs) version: &'static Version,
+    /// The API server does not know the pod any more.
+    pub(in crate::verbs) pod_gone: bool,
     /// It leaves the VF to a plugin that says it can move it.
     pub(in crate::verbs) attach_only: bool,
     pub(in crate::verbs) fail_add: Option<FailAdd>,
     pub(in crate::verbs) fail_del: bool,
     /// Its ADD goes on from here only when told by [`Daemon::go_on`].
     pub(in crate::verbs) hold_add: Option<Hold>,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            version: versions::version("head").unwrap(),
+            pod_gone: false,
+            attach_only: false,
+            fail_add: None,
+            fail_del: false,
+            hold_add: None,
+        }
+    }
 }
 
 /// A request, and what the host was like when it came.
@@ -143,36 +161,45 @@ impl Daemon {
 
     async fn add(&self, request: &Value) -> (u16, Value) {
         let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
-        let (attach_only, fail, hold) = {
+        let (version, attach_only, fail, hold) = {
             let switches = self.switches.lock().unwrap();
-            (switches.attach_only, switches.fail_add, switches.hold_add)
+            (
+                switches.version,
+                switches.attach_only,
+                switches.fail_add,
+                switches.hold_add,
+            )
         };
         let by_cni = attach_only && text("vf_plumbing") == "cni";
         if hold == Some(Hold::AtFirst) {
             self.go_on.notified().await;
         }
-        let attached = self.shared.with(|kernel| attach(kernel, &text));
+        let attached = self.shared.with(|kernel| attach(kernel, version, &text));
         if hold == Some(Hold::BeforeMove) {
             self.go_on.notified().await;
         }
         let configured = attached.and_then(|vf_name| {
             self.shared
-                .with(|kernel| configure_or_roll_back(kernel, &text, by_cni, &vf_name, fail))
+                .with(|kernel| configure_or_roll_back(kernel, version, &text, by_cni, &vf_name, fail))
         });
         if hold.is_some() {
             self.ended.notify_one();
         }
         match configured {
             Ok(()) => {
-                let mut reply = json!({
-                    "ips": [
+                let mut reply = match version.shape {
+                    Shape::Ips => json!({"ips": [
                         {"protocol": "IPv4", "ip": "10.16.0.5", "cidr": "10.16.0.0/16", "gateway": "10.16.0.1"},
                         {"protocol": "IPv6", "ip": "fd00::5", "cidr": "fd00::/112", "gateway": "fd00::1"},
-                    ],
-                    "mac_address": mac_of(&text("pod_name")).to_string(),
-                    "nicname": text("if_name"),
-                    "mtu": 1400,
-                });
+                    ]}),
+                    Shape::Lists => json!({
+                        "protocol": "Dual", "address": "10.16.0.5,fd00::5", "cidr": "10.16.0.0/16,fd00::/112",
+                        "gateway": "10.16.0.1,fd00::1",
+                    }),
+                };
+                reply["mac_address"] = mac_of(&text("pod_name")).to_string().into();
+                reply["nicname"] = text("if_name").into();
+                reply["mtu"] = if version.tells_mtu { 1400 } else { 0 }.into();
                 if by_cni {
                     reply["vf_plumbing"] = "cni".into();
                 }
@@ -186,17 +213,19 @@ impl Daemon {
         let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
         // every DEL with a device ID would reset the MAC of a VF that may be another pod's (306-353,408-437)
         assert_eq!(text("deviceID"), "", "DEL with a device ID");
-        if self.switches.lock().unwrap().fail_del {
+        let switches = self.switches.lock().unwrap();
+        let version = switches.version;
+        if switches.pod_gone && version.del_needs_pod {
+            return (204, Value::Null);
+        }
+        if switches.fail_del {
             return (500, json!({"error": "ovs-vsctl: database connection failed"}));
         }
-        if !text("net_ns").is_empty() {
+        drop(switches);
+        // without a device ID the representor stays up (382-389)
+        if !(version.del_needs_netns && text("net_ns").is_empty()) {
             self.shared.with(|kernel| {
-                let port = host_nic(&text("container_id"), &text("if_name"));
-                if let Ok(netdev) = kernel.find_named(HOST, &port) {
-                    let index = netdev.link.index;
-                    set(kernel, HOST, index, "down").unwrap();
-                }
-                kernel.del_port(&port);
+                kernel.del_port(&host_nic(&text("container_id"), &text("if_name")));
             });
         }
         (204, Value::Null)
@@ -236,7 +265,7 @@ fn set(kernel: &mut Kernel, ns: usize, index: u32, what: &str) -> Result<(), Err
 }
 
 /// setupSriovInterface and the port (1776-1884, 146-242); gives back the VF's name.
-fn attach(kernel: &mut Kernel, text: &impl Fn(&str) -> String) -> Result<String, String> {
+fn attach(kernel: &mut Kernel, version: &Version, text: &impl Fn(&str) -> String) -> Result<String, String> {
     let said = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
     assert_eq!(text("deviceID"), VF);
     let netdevs: Vec<_> = (kernel.links.iter())
@@ -253,20 +282,27 @@ fn attach(kernel: &mut Kernel, text: &impl Fn(&str) -> String) -> Result<String,
     let port = host_nic(&text("container_id"), &text("if_name"));
     set(kernel, HOST, representor, "down").map_err(said("representor down"))?;
     set(kernel, HOST, representor, &format!("name {port}")).map_err(said("rename representor"))?;
-    kernel.admin.insert(0, mac_of(&text("pod_name")));
-    kernel.add_port(&port);
     let mtu = LinkChange {
         mtu: Some(1400),
         ..LinkChange::default()
     };
-    kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
-    set(kernel, HOST, representor, "up").map_err(said("up"))?;
+    if version.representor_up_early {
+        set(kernel, HOST, representor, "up").map_err(said("up"))?;
+        kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
+    }
+    kernel.admin.insert(0, mac_of(&text("pod_name")));
+    kernel.add_port(&port);
+    if !version.representor_up_early {
+        kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
+        set(kernel, HOST, representor, "up").map_err(said("up"))?;
+    }
     Ok(vf_name.clone())
 }
 
 /// The pod's side, unless that is the plugin's.
 fn configure_or_roll_back(
     kernel: &mut Kernel,
+    version: &Version,
     text: &impl Fn(&str) -> String,
     by_cni: bool,
     vf_name: &str,
@@ -278,7 +314,16 @@ fn configure_or_roll_back(
         _ => configure(kernel, text, vf_name, fail),
     };
     if result.is_err() {
-        kernel.del_port(&host_nic(&text("container_id"), &text("if_name")));
+        let port = host_nic(&text("container_id"), &text("if_name"));
+        if version.rollback != Rollback::Nothing {
+            kernel.del_port(&port);
+        }
+        let representor = kernel.find_named(HOST, &port).map(|netdev| netdev.link.index);
+        if version.rollback == Rollback::PortAndRepresentor
+            && let Ok(index) = representor
+        {
+            let _ = set(kernel, HOST, index, "up"); // only logged
+        }
     } else if fail == Some(FailAdd::AtTheEnd) {
         return Err("mirror".to_owned());
     }

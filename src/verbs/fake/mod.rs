@@ -5,6 +5,9 @@ mod daemon;
 mod faults;
 mod kernel;
 mod stack;
+#[path = "../../../tests/emulator/versions.rs"]
+#[allow(dead_code, reason = "the daemon in memory waits for nothing and makes no texts")]
+pub(super) mod versions;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -62,6 +65,23 @@ impl Ended {
     }
 }
 
+/// A daemon: which release, and whether it leaves the VF to a plugin that says it can move it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Release {
+    pub(super) version: &'static versions::Version,
+    pub(super) attach_only: bool,
+}
+
+impl From<bool> for Release {
+    /// HEAD, without and with the extension.
+    fn from(attach_only: bool) -> Self {
+        Self {
+            version: versions::version("head").unwrap(),
+            attach_only,
+        }
+    }
+}
+
 pub(super) struct Host {
     pub(super) shared: Shared,
     pub(super) daemon: Daemon,
@@ -98,7 +118,8 @@ fn call(verb: &str, pod: &Pod, socket: &Path) -> Call {
 
 impl Host {
     /// Needs a tokio runtime around it.
-    pub(super) fn new(attach_only: bool) -> Self {
+    pub(super) fn new(daemon: impl Into<Release>) -> Self {
+        let daemon = daemon.into();
         let dir = fixture::directory();
         let shared = Shared {
             kernel: Arc::new(Mutex::new(Kernel::new())),
@@ -107,7 +128,8 @@ impl Host {
         };
         let socket = dir.path().join("daemon.sock");
         let switches = Switches {
-            attach_only,
+            version: daemon.version,
+            attach_only: daemon.attach_only,
             ..Switches::default()
         };
         Self {

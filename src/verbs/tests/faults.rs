@@ -1,31 +1,70 @@
 //! Every call of ADD and of DEL fails once, or is the last one of its process.
 
 use super::{MODES, attached};
-use crate::verbs::fake::{Ended, FailAdd, Fault, Faults, Host};
+use crate::verbs::fake::versions::{VERSIONS, Version};
+use crate::verbs::fake::{Ended, FailAdd, Fault, Faults, Host, Release};
 
 /// More calls than any process makes.
 const ENOUGH: usize = 200;
 
+/// The daemons from v1.13 on, of those that do the same to the host one, and HEAD with the extension.
+fn daemons() -> Vec<Release> {
+    let acts = |version: &Version| {
+        (
+            version.shape,
+            version.tells_mtu,
+            version.representor_up_early,
+            version.rollback,
+            (version.del_needs_pod, version.del_needs_netns),
+        )
+    };
+    let mut releases: Vec<Release> = Vec::new();
+    for version in VERSIONS.into_iter().skip_while(|version| version.name != "v1.13.15") {
+        if !releases.iter().any(|known| acts(known.version) == acts(version)) {
+            releases.push(Release {
+                version,
+                attach_only: false,
+            });
+        }
+    }
+    releases.push(true.into());
+    releases
+}
+
 /// Runs `scenario` with the fault at the first call, at the second, and so on, until it says that it did not come.
-async fn at_every_call(faults: &[Fault], scenario: impl AsyncFn(bool, Fault, usize) -> bool) {
-    for attach_only in MODES {
-        for fault in faults {
+/// Each daemon and fault in a thread of its own: what takes time is the waiting for what does not come.
+#[expect(clippy::unused_async, reason = "the tests are")]
+async fn at_every_call(faults: &[Fault], scenario: impl AsyncFn(Release, Fault, usize) -> bool + Sync) {
+    let run = |release: Release, fault: Fault| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
             let mut number = 1;
-            while scenario(attach_only, *fault, number).await {
+            while scenario(release, fault, number).await {
                 number += 1;
                 assert!(number < ENOUGH, "no end of calls");
             }
             assert!(number > 10, "only {number} calls were counted");
+        });
+    };
+    std::thread::scope(|threads| {
+        for (release, fault) in daemons()
+            .into_iter()
+            .flat_map(|it| faults.iter().map(move |fault| (it, *fault)))
+        {
+            let run = &run;
+            threads.spawn(move || run(release, fault));
         }
-    }
+    });
 }
 
 /// A process that is to go wrong; whether it did, and where.
-fn report(host: &Host, mode: bool) -> (bool, String) {
+fn report(host: &Host, daemon: Release) -> (bool, String) {
+    let Release { version, attach_only } = daemon;
     host.with(|kernel| {
+        let call = kernel.faults.last_call();
         (
             kernel.faults.hit(),
-            format!("attach-only {mode}, {}", kernel.faults.last_call()),
+            format!("daemon {}, attach-only {attach_only}, {call}", version.name),
         )
     })
 }
@@ -107,7 +146,7 @@ async fn one_fault_in_an_add_that_fails() {
                 let host = Host::new(mode);
                 host.switch(|switches| switches.fail_add = Some(fail));
                 // the attach-only daemon fails before it would move anything
-                if mode && fail != FailAdd::BeforeMove {
+                if mode.attach_only && fail != FailAdd::BeforeMove {
                     host.switch(|switches| switches.attach_only = false);
                 }
                 let before = host.snapshot();

@@ -5,14 +5,14 @@ mod faults;
 mod hostile;
 mod ownership;
 
-use super::fake::{Host, Netdev, Pod, VF};
+use super::fake::{Host, Netdev, Pod, Release, VF};
 
 /// A daemon as released, and one that leaves the VF to the plugin.
 const MODES: [bool; 2] = [false, true];
 
 /// A host with a pod that has the VF, and what the host was before.
-async fn attached(attach_only: bool, ifname: &str) -> (Host, String, Pod) {
-    let host = Host::new(attach_only);
+async fn attached(daemon: impl Into<Release>, ifname: &str) -> (Host, String, Pod) {
+    let host = Host::new(daemon);
     let before = host.snapshot();
     let pod = host.pod("pod1", ifname);
     let ended = host.add(&pod).await;
