@@ -6,12 +6,13 @@
 //! * [`text`]: words of others, fit to be shown.
 //! * [`types`]: validated values (PCI address, interface name, MAC …), no I/O.
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
-//! * [`device`]: SR-IOV facts from a sysfs tree: VF, PF, uplink, representor. Owns every path under /sys.
+//! * [`device`]: SR-IOV facts from a sysfs tree: functions, their netdevs, port names. Owns every path under /sys.
 //! * [`net`]: the kernel's networking: links, addresses, namespaces, devlink.
 //! * [`daemon`]: requests to kube-ovn-daemon and its replies.
 //! * [`ovs`]: Open vSwitch's database and ovs-vswitchd's control socket.
 //! * [`state`]: records and locks in /run.
 //! * [`node`]: what root has decided for this node.
+//! * [`resolve`]: from a VF's address to its representor, by devlink and sysfs.
 //! * [`attach`]: taking a VF to a pod and giving it back.
 //! * [`verbs`]: what ADD and DEL do, in order, and which error code a failure gets.
 
@@ -23,6 +24,7 @@ pub mod log;
 pub mod net;
 pub mod node;
 pub mod ovs;
+pub mod resolve;
 pub mod state;
 pub mod text;
 pub mod types;

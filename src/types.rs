@@ -111,6 +111,82 @@ impl FromStr for IfName {
     }
 }
 
+/// The name of a device on the auxiliary bus, `MODULE.KIND.N`: `mlx5_core.sf.4` is a sub-function
+/// (`auxiliary_device_add` in the kernel's drivers/base/auxiliary.c).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AuxName(String);
+text_value!(AuxName);
+
+impl FromStr for AuxName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let word = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        };
+        let parts: Vec<&str> = text.split('.').collect();
+        let well_formed = matches!(parts.as_slice(), [module, kind, number] if word(module) && word(kind)
+            && number.len() <= 10 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+        if well_formed && text.len() <= 64 {
+            Ok(Self(text.to_owned()))
+        } else {
+            invalid(format!("{text:?} is not an auxiliary device such as mlx5_core.sf.4"))
+        }
+    }
+}
+
+/// What a device plugin gives a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeviceId {
+    /// A PCI function.
+    Pci(PciAddress),
+    /// A sub-function, by its device on the auxiliary bus.
+    Aux(AuxName),
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pci(address) => address.fmt(f),
+            Self::Aux(name) => name.fmt(f),
+        }
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Pci(address));
+        }
+        text.parse().map(Self::Aux).map_err(|_: Invalid| {
+            Invalid(format!(
+                "{text:?} is neither a PCI address such as 0000:03:00.2 nor a sub-function such as mlx5_core.sf.4"
+            ))
+        })
+    }
+}
+
+impl From<PciAddress> for DeviceId {
+    fn from(address: PciAddress) -> Self {
+        Self::Pci(address)
+    }
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Netdev {
+    /// Its name.
+    pub name: IfName,
+    /// Its index, which stays when the name changes.
+    pub ifindex: u32,
+}
+
 /// The ID that the container runtime gave a sandbox: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI specification, parameters).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -242,6 +318,35 @@ mod tests {
             assert!(text.parse::<PciAddress>().is_err(), "{text:?}");
         }
         assert_eq!("0000:03:00.5".parse::<PciAddress>().unwrap().function(), 5);
+    }
+
+    #[test]
+    fn devices() {
+        let parse = |text: &str| text.parse::<DeviceId>();
+        assert_eq!(
+            parse("0000:AF:1F.7").unwrap(),
+            DeviceId::Pci("0000:af:1f.7".parse().unwrap())
+        );
+        assert_eq!(parse("mlx5_core.sf.4").unwrap().to_string(), "mlx5_core.sf.4");
+        for text in [
+            "",
+            "..",
+            "a.b.",
+            "a..1",
+            ".b.1",
+            "a.b.c",
+            "a.b.1/",
+            "a/x.b.1",
+            "a.b.1\n",
+            "a.b.+1",
+            "a.b.1.2",
+            "eth0",
+            "é.b.1",
+            "a.b.11111111111",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        assert!(parse(&format!("{}.b.1", "a".repeat(64))).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each module, and the modules of this crate that it may use.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("text", &[]),
     ("types", &["text"]),
     ("log", &["text"]),
@@ -18,11 +18,15 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("ovs", &["text", "types"]),
     ("state", &["text", "types"]),
     ("node", &["text", "types"]),
-    ("attach", &["text", "types", "device", "net", "daemon", "ovs", "state"]),
+    ("resolve", &["text", "types", "device", "net"]),
+    (
+        "attach",
+        &["text", "types", "device", "net", "daemon", "ovs", "state", "resolve"],
+    ),
     (
         "verbs",
         &[
-            "text", "types", "cni", "device", "net", "daemon", "ovs", "state", "node", "attach",
+            "text", "types", "cni", "device", "net", "daemon", "ovs", "state", "node", "resolve", "attach",
         ],
     ),
 ];

@@ -20,17 +20,12 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
     if pod.id() == world.host.id() || link.belongs_to(&claim.device) != Some(true) {
         return Ok(None);
     }
-    let Ok(vf) = world.sysfs.vf(&claim.device) else {
-        return Ok(None);
+    let found = match world.resolve(&claim.device) {
+        Err(error) if error.is_unanswered() => return Err(error.into()),
+        Err(_) => return Ok(None),
+        Ok(found) => found,
     };
-    let resolved = world
-        .sysfs
-        .uplink(&vf.pf)
-        .and_then(|uplink| world.sysfs.representor(&vf, &uplink));
-    let Ok(representor) = resolved else {
-        return Ok(None);
-    };
-    let Some(representor) = world.host.link(representor.netdev.ifindex).await? else {
+    let Some(representor) = world.host.link(found.representor.netdev.ifindex).await? else {
         return Ok(None);
     };
     let attempt = attempt_name()?;
@@ -47,8 +42,8 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
         stage: Stage::Attached,
         claim: claim.clone(),
         netns_id: pod.id(),
-        pf: vf.pf,
-        vf_index: vf.index,
+        pf: found.pf,
+        vf_index: found.number,
         vf: Before {
             name,
             alias: String::new(),

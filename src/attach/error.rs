@@ -1,6 +1,5 @@
-use crate::net::EswitchMode;
 use crate::types::{IfName, PciAddress};
-use crate::{daemon, device, net, state};
+use crate::{daemon, device, net, resolve, state};
 
 /// Why a VF could not be attached or given back.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +7,9 @@ pub enum Error {
     /// Facts about the device.
     #[error(transparent)]
     Device(#[from] device::Error),
+    /// From the device to its representor.
+    #[error(transparent)]
+    Resolve(#[from] resolve::Error),
     /// The kernel.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -64,6 +66,18 @@ pub enum Error {
         /// Its driver.
         driver: String,
     },
+    /// The VF carries a vDPA device.
+    #[error(
+        "VF {device} carries the vDPA device {name} ({driver}); kube-ovn-daemon attaches the netdev of a VF only: vdpa dev del {name}, or choose a device plugin pool without vdpaType"
+    )]
+    Vdpa {
+        /// The VF.
+        device: PciAddress,
+        /// The vDPA device.
+        name: String,
+        /// Who uses it.
+        driver: String,
+    },
     /// The VF's netdev is in no namespace that we can see.
     #[error(
         "VF {device} (driver {driver}) has no netdev in the host's network namespace after {seconds} s, expected one: it is in the namespace of a process or pod that no record tells of, or of one that is still ending; look for it with: lsns -t net"
@@ -85,18 +99,6 @@ pub enum Error {
         found: usize,
         /// Which.
         names: String,
-    },
-    /// The eswitch is in a mode without representors.
-    #[error(
-        "the eswitch of PF {pf} ({uplink}) is in mode {mode}, offload needs switchdev: devlink dev eswitch set pci/{pf} mode switchdev"
-    )]
-    Mode {
-        /// The PF.
-        pf: PciAddress,
-        /// Its netdev.
-        uplink: IfName,
-        /// The mode.
-        mode: EswitchMode,
     },
     /// The representor belongs to somebody else.
     #[error(
@@ -184,14 +186,14 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Device(device::Error::NoSuchDevice { .. } | device::Error::NotAVf { .. }) => Kind::Config,
-            Self::Device(device::Error::Io { .. }) => Kind::Io,
-            Self::Device(device::Error::Unlisted { .. }) => Kind::TryAgain,
-            Self::Device(_)
+            Self::Device(error) | Self::Resolve(resolve::Error::Device(error)) => of_device(error),
+            Self::Resolve(resolve::Error::Net(_)) => Kind::Internal,
+            Self::Resolve(resolve::Error::NoNetdev { .. }) => Kind::TryAgain,
+            Self::Resolve(_)
+            | Self::Vdpa { .. }
             | Self::NoDriver(_)
             | Self::UserspaceDriver { .. }
             | Self::ManyNetdevs { .. }
-            | Self::Mode { .. }
             | Self::ForeignPort { .. } => Kind::NodeNotReady,
             Self::Net(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Kind::Environment,
             Self::Net(_) => Kind::Internal,
@@ -210,5 +212,17 @@ impl Error {
             Self::Held { .. } => Kind::Held,
             Self::NotAsSaid { .. } => Kind::NotAsSaid,
         }
+    }
+}
+
+fn of_device(error: &device::Error) -> Kind {
+    match error {
+        device::Error::NoSuchDevice { .. }
+        | device::Error::NotAVf { .. }
+        | device::Error::NoSuchAuxiliary { .. }
+        | device::Error::NotASubFunction { .. } => Kind::Config,
+        device::Error::Io { .. } => Kind::Io,
+        device::Error::Unlisted { .. } => Kind::TryAgain,
+        device::Error::Malformed { .. } => Kind::NodeNotReady,
     }
 }

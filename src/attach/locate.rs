@@ -1,6 +1,7 @@
 //! Where a VF's netdev is now: by PCI address, never by name alone.
 
 use super::{Error, World};
+use crate::device::Kind;
 use crate::net::{Link, Stack};
 use crate::state::Record;
 use crate::{device, net};
@@ -41,7 +42,7 @@ pub(super) async fn locate<'a, S: Stack>(
     }
     match world.sysfs.vf(&record.claim.device) {
         Err(device::Error::NoSuchDevice { .. }) => Ok(Place::Gone),
-        Ok(vf) if !makes_netdevs(vf.driver.as_deref()) => Ok(Place::NoNetdev),
+        Ok(vf) if Kind::of_driver(vf.driver.as_deref()) != Kind::Vf => Ok(Place::NoNetdev),
         _ => Ok(Place::Elsewhere),
     }
 }
@@ -65,9 +66,4 @@ pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<
         return Ok(Some(link));
     }
     Ok(pod.links().await?.into_iter().find(is_ours))
-}
-
-/// Whether a VF with this driver has a netdev somewhere; vfio drivers hand the function to user space.
-pub(super) fn makes_netdevs(driver: Option<&str>) -> bool {
-    driver.is_some_and(|name| !name.contains("vfio") && !matches!(name, "uio_pci_generic" | "igb_uio"))
 }

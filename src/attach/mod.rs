@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::Request;
 use crate::device::Sysfs;
 use crate::net::{self, Stack};
+use crate::resolve::{self, Resolved, Uplink};
 use crate::state::{self, Record, Store};
 use crate::types::PciAddress;
 
@@ -60,6 +61,18 @@ impl<S> World<S> {
     fn until(&self, patience: Duration) -> Instant {
         let last = self.end.checked_sub(RESERVE).unwrap_or(self.end);
         last.min(Instant::now() + patience)
+    }
+}
+
+impl<S: Stack> World<S> {
+    /// The VF and its representor as they are now.
+    pub(crate) fn resolve(&self, device: &PciAddress) -> Result<Resolved, resolve::Error> {
+        resolve::resolve(&self.sysfs, &self.host, &device.clone().into())
+    }
+
+    /// The netdev of a PF.
+    pub(crate) fn uplink(&self, pf: &PciAddress) -> Result<Uplink, resolve::Error> {
+        resolve::uplink(&self.sysfs, &self.host, pf)
     }
 }
 

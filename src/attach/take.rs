@@ -1,13 +1,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::locate::makes_netdevs;
 use super::prepare::port_owner;
 use super::{Error, World, is_live, pods_of, readable, undo};
-use crate::device::{self, Netdev, Representor, Uplink, Vf};
-use crate::net::{EswitchMode, Link, Stack};
+use crate::device::{Kind, Netdev};
+use crate::net::{Link, Stack};
+use crate::resolve::Resolved;
 use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
-use crate::types::{IfName, PciAddress};
+use crate::types::{IfName, Mac, PciAddress};
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
@@ -56,32 +56,22 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
             ifname: claim.ifname.clone(),
         });
     }
-    let vf = world.sysfs.vf(&claim.device)?;
-    if !makes_netdevs(vf.driver.as_deref()) {
-        return Err(match vf.driver {
-            None => Error::NoDriver(vf.address),
-            Some(driver) => Error::UserspaceDriver {
-                device: vf.address,
-                driver,
-            },
-        });
-    }
-    let uplink = world.sysfs.uplink(&vf.pf)?;
-    let representor = representor(world, &vf, &uplink)?;
-    let netdev = the_netdev(world, &vf).await?;
+    let found = world.resolve(&claim.device)?;
+    refuse_without_netdev(claim, &found)?;
+    let netdev = the_netdev(world, claim, &found).await?;
     let vf_link = fresh(world, &netdev).await?;
-    let representor_link = fresh(world, &representor.netdev).await?;
-    refuse_foreign_port(world, &vf, &representor_link).await?;
+    let representor_link = fresh(world, &found.representor.netdev).await?;
+    refuse_foreign_port(world, claim, &representor_link).await?;
     let record = Record {
         format: FORMAT,
         stage: Stage::Preparing,
         claim: claim.clone(),
         netns_id: pod.id(),
-        pf: vf.pf.clone(),
-        vf_index: vf.index,
+        pf: found.pf.clone(),
+        vf_index: found.number,
         vf: before(&vf_link),
         representor: before(&representor_link),
-        admin_mac: world.host.vf_mac(uplink.netdev.ifindex, vf.index).await?,
+        admin_mac: admin_mac(world, &found).await?,
         attempt: attempt_name()?,
         ending: false,
         asked: None,
@@ -150,43 +140,54 @@ async fn wait_for_a_late_daemon<S: Stack>(
     }
 }
 
-/// The VF's representor; when there is none, the eswitch mode is the first suspect, and devlink knows it.
-fn representor<S: Stack>(world: &World<S>, vf: &Vf, uplink: &Uplink) -> Result<Representor, Error> {
-    let error = match world.sysfs.representor(vf, uplink) {
-        Ok(representor) => return Ok(representor),
-        Err(error @ device::Error::NoRepresentor { .. }) => error,
-        Err(other) => return Err(other.into()),
+/// Of what can be resolved, only a VF with a netdev can be attached.
+fn refuse_without_netdev(claim: &Claim, found: &Resolved) -> Result<(), Error> {
+    let device = claim.device.clone();
+    let driver = found.driver.clone().unwrap_or_default();
+    match &found.kind {
+        Kind::Vf | Kind::Sf => Ok(()),
+        Kind::Unbound => Err(Error::NoDriver(device)),
+        Kind::Userspace => Err(Error::UserspaceDriver { device, driver }),
+        Kind::Vdpa { name, driver } => Err(Error::Vdpa {
+            device,
+            name: name.clone(),
+            driver: driver.clone().unwrap_or_else(|| "no driver".to_owned()),
+        }),
+    }
+}
+
+/// The MAC that the PF administers for the VF. devlink tells it with the port; else the PF's link does, in a message that holds
+/// all its VFs.
+async fn admin_mac<S: Stack>(world: &World<S>, found: &Resolved) -> Result<Option<Mac>, Error> {
+    if found.admin_mac.is_some() {
+        return Ok(found.admin_mac);
+    }
+    let uplink = match &found.uplink {
+        Some(uplink) => uplink.ifindex,
+        None => world.uplink(&found.pf)?.netdev.ifindex,
     };
-    Err(match world.host.eswitch_mode(&vf.pf) {
-        Ok(Some(EswitchMode::Legacy)) => device::Error::legacy(&vf.pf, &uplink.netdev.name).into(),
-        Ok(Some(mode @ EswitchMode::Other(_))) => Error::Mode {
-            pf: vf.pf.clone(),
-            uplink: uplink.netdev.name.clone(),
-            mode,
-        },
-        _ => error.into(),
-    })
+    Ok(world.host.vf_mac(uplink, found.number).await?)
 }
 
 /// The VF's one netdev in the host's namespace; waits for one that is still coming home from a pod.
-async fn the_netdev<S: Stack>(world: &World<S>, vf: &Vf) -> Result<Netdev, Error> {
+async fn the_netdev<S: Stack>(world: &World<S>, claim: &Claim, found: &Resolved) -> Result<Netdev, Error> {
     let start = Instant::now();
     loop {
-        let netdevs = world.sysfs.netdevs(&vf.address)?;
+        let netdevs = world.sysfs.netdevs(&claim.device)?;
         match netdevs.as_slice() {
             [one] => return Ok(one.clone()),
             [] if start.elapsed() < world.patience.vf_return => tokio::time::sleep(POLL).await,
             [] => {
                 return Err(Error::Elsewhere {
-                    device: vf.address.clone(),
-                    driver: vf.driver.clone().unwrap_or_default(),
+                    device: claim.device.clone(),
+                    driver: found.driver.clone().unwrap_or_default(),
                     seconds: world.patience.vf_return.as_secs(),
                 });
             }
             many => {
                 let names: Vec<&str> = many.iter().map(|netdev| netdev.name.as_str()).collect();
                 return Err(Error::ManyNetdevs {
-                    device: vf.address.clone(),
+                    device: claim.device.clone(),
                     found: many.len(),
                     names: names.join(", "),
                 });
@@ -196,7 +197,7 @@ async fn the_netdev<S: Stack>(world: &World<S>, vf: &Vf) -> Result<Netdev, Error
 }
 
 /// A representor that is in a bridge under a name that the daemon does not give was put there by somebody else.
-async fn refuse_foreign_port<S: Stack>(world: &World<S>, vf: &Vf, representor: &Link) -> Result<(), Error> {
+async fn refuse_foreign_port<S: Stack>(world: &World<S>, claim: &Claim, representor: &Link) -> Result<(), Error> {
     let Some(master) = representor.master.filter(|_| port_owner(&representor.name).is_none()) else {
         return Ok(());
     };
@@ -207,7 +208,7 @@ async fn refuse_foreign_port<S: Stack>(world: &World<S>, vf: &Vf, representor: &
         .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
     Err(Error::ForeignPort {
         name: representor.name.clone(),
-        device: vf.address.clone(),
+        device: claim.device.clone(),
         master,
     })
 }

@@ -166,12 +166,8 @@ async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S
 /// The representor as it is now; `None` when the VF has none (eswitch mode changed, VF or PF gone). When it can't be
 /// resolved, the one of the record may still be there: a VF can be unplugged without it.
 async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Option<Link>, Error> {
-    let resolved = world.sysfs.vf(&record.claim.device).and_then(|vf| {
-        let uplink = world.sysfs.uplink(&vf.pf)?;
-        world.sysfs.representor(&vf, &uplink)
-    });
-    match resolved {
-        Ok(representor) => Ok(world.host.link(representor.netdev.ifindex).await?),
+    match world.resolve(&record.claim.device) {
+        Ok(found) => Ok(world.host.link(found.representor.netdev.ifindex).await?),
         Err(why) => {
             log::info!("looking for the representor by its index: {why}");
             let link = world.host.link(record.representor.ifindex).await?;
@@ -227,15 +223,21 @@ async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Record) -> Resul
     let Some(before) = record.admin_mac else {
         return Ok(());
     };
-    let Ok(uplink) = world
-        .sysfs
-        .vf(&record.claim.device)
-        .and_then(|vf| world.sysfs.uplink(&vf.pf))
-    else {
-        return Ok(()); // no VF or no PF driver: there is nothing that could hold a MAC
+    let Ok(vf) = world.sysfs.vf(&record.claim.device) else {
+        return Ok(());
+    };
+    let uplink = match world.uplink(&vf.pf) {
+        Err(error) if error.is_unanswered() => return Err(error.into()),
+        Err(_) => return Ok(()), // no PF driver: there is nothing that could hold a MAC
+        Ok(uplink) => uplink,
     };
     let pf = uplink.netdev.ifindex;
-    match world.host.vf_mac(pf, record.vf_index).await? {
+    let told = world.resolve(&vf.address).ok().and_then(|found| found.admin_mac);
+    let now = match told {
+        Some(mac) => Some(mac),
+        None => world.host.vf_mac(pf, record.vf_index).await?,
+    };
+    match now {
         Some(now) if now != before => Ok(tolerate(world.host.set_vf_mac(pf, record.vf_index, before).await)?),
         _ => Ok(()),
     }

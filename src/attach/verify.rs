@@ -91,9 +91,7 @@ async fn representor<S: Stack>(
     findings: &mut Vec<String>,
 ) -> Result<Option<Link>, Error> {
     let record = &taken.record;
-    let vf = world.sysfs.vf(&record.claim.device)?;
-    let uplink = world.sysfs.uplink(&vf.pf)?;
-    let now = world.sysfs.representor(&vf, &uplink)?;
+    let now = world.resolve(&record.claim.device)?.representor;
     let Some(link) = world.host.link(now.netdev.ifindex).await? else {
         findings.push(format!("its representor {} has gone", now.netdev.name));
         return Ok(None);

@@ -1,6 +1,5 @@
-//! Sysfs trees from text, and the test of those in tests/fixtures/sysfs; the language is described in tests/fixtures/sysfs/README.md.
+//! Sysfs trees from text; the language is described in tests/fixtures/sysfs/README.md.
 
-use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -9,19 +8,26 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use tempfile::TempDir;
 
+use super::Sysfs;
 use super::read::read_file;
-use super::{Error, Netdev, Sysfs};
-use crate::types::PciAddress;
 
 /// A tree in a directory of its own, removed with this value.
 pub(crate) struct Tree {
     dir: TempDir,
 }
 
-/// A question to a tree, and the answer it must give.
-struct Expectation {
-    address: String,
-    answer: String,
+/// A question to a machine, and the answer it must give.
+pub(crate) struct Expectation {
+    pub(crate) address: String,
+    pub(crate) answer: String,
+}
+
+/// A machine: its sysfs, what its devlink answers, and what is expected of both.
+pub(crate) struct Fixture {
+    pub(crate) tree: Tree,
+    /// The lines that begin with `devlink`, without that word.
+    pub(crate) devlink: Vec<String>,
+    pub(crate) expectations: Vec<Expectation>,
 }
 
 /// In memory where that can be had: some tests make hundreds of trees.
@@ -41,10 +47,10 @@ impl Tree {
         tree
     }
 
-    /// The tree of a fixture, with what is expected of it. Links must lead somewhere, except those to drivers.
-    fn load(file: &Path) -> (Self, Vec<Expectation>) {
+    /// The machine of a fixture. Links must lead somewhere, except those to drivers and to what is enslaved.
+    pub(crate) fn load(file: &Path) -> Fixture {
         let text = fs::read_to_string(file).unwrap();
-        let mut expectations = Vec::new();
+        let (mut expectations, mut devlink) = (Vec::new(), Vec::new());
         let mut lines = String::new();
         let mut followed = Vec::new();
         for line in text.lines() {
@@ -56,13 +62,15 @@ impl Tree {
                     address: address.to_owned(),
                     answer: answer.to_owned(),
                 });
+            } else if let Some(rest) = line.strip_prefix("devlink ") {
+                devlink.push(rest.to_owned());
             } else if !line.starts_with('#') {
                 lines.push_str(line);
                 lines.push('\n');
                 followed.extend(
                     line.split_once(" -> ")
                         .map(|(path, _)| path)
-                        .filter(|path| !path.ends_with("/driver")),
+                        .filter(|path| !path.ends_with("/driver") && !path.ends_with("/master")),
                 );
             }
         }
@@ -70,7 +78,11 @@ impl Tree {
         for link in followed {
             assert!(tree.path(link).exists(), "{}: {link} leads nowhere", file.display());
         }
-        (tree, expectations)
+        Fixture {
+            tree,
+            devlink,
+            expectations,
+        }
     }
 
     /// Where a path of the tree really is.
@@ -79,7 +91,7 @@ impl Tree {
     }
 
     /// A text with the paths as they are in the tree.
-    pub(super) fn shown(&self, text: &str) -> String {
+    pub(crate) fn shown(&self, text: &str) -> String {
         text.replace(self.dir.path().to_str().unwrap(), "")
     }
 
@@ -88,6 +100,14 @@ impl Tree {
         Sysfs {
             root: self.path("/sys"),
             read: read_or_fail,
+        }
+    }
+
+    /// The tree as it is seen by code that reads files in this way.
+    pub(crate) fn sysfs_read_by(&self, read: super::read::ReadFile) -> Sysfs {
+        Sysfs {
+            root: self.path("/sys"),
+            read,
         }
     }
 
@@ -144,66 +164,7 @@ fn read_or_fail(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-pub(super) fn pci(text: &str) -> PciAddress {
-    text.parse().unwrap()
-}
-
-/// Everything that can be learnt from a VF's address, in the words of the fixtures.
-pub(super) fn facts(sysfs: &Sysfs, address: &str) -> Result<String, Error> {
-    fn or_dash(value: Option<impl Display>) -> String {
-        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-    }
-    let show = |netdev: &Netdev| format!("{}/{}", netdev.name, netdev.ifindex);
-    let vf = sysfs.vf(&pci(address))?;
-    assert_eq!(vf.address.as_str(), address);
-    let netdevs: Vec<String> = sysfs.netdevs(&vf.address)?.iter().map(show).collect();
-    let uplink = sysfs.uplink(&vf.pf)?;
-    let representor = sysfs.representor(&vf, &uplink)?;
-    Ok(format!(
-        "pf={} index={} driver={} netdevs={} uplink={}:{} switch={} representor={}:{}",
-        vf.pf,
-        vf.index,
-        or_dash(vf.driver),
-        or_dash((!netdevs.is_empty()).then(|| netdevs.join(","))),
-        show(&uplink.netdev),
-        or_dash(uplink.port),
-        or_dash(uplink.switch_id),
-        show(&representor.netdev),
-        representor.port,
-    ))
-}
-
-pub(super) fn answer(tree: &Tree, address: &str) -> String {
-    match facts(&tree.sysfs(), address) {
-        Ok(facts) => format!("=> {facts}"),
-        Err(error) => tree.shown(&format!("error: {error}")),
-    }
-}
-
-#[test]
-fn every_fixture_gives_what_it_expects() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs");
-    let mut fixtures = 0;
-    let mut wrong = Vec::new();
-    for entry in fs::read_dir(&dir).unwrap() {
-        let file = entry.unwrap().path();
-        if file.file_name().is_some_and(|name| name == "README.md") {
-            continue;
-        }
-        fixtures += 1;
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let (tree, expectations) = Tree::load(&file);
-        assert!(!expectations.is_empty(), "{name} expects nothing");
-        for expected in expectations {
-            let answer = answer(&tree, &expected.address);
-            if answer != expected.answer {
-                wrong.push(format!(
-                    "{name}: {}\n  expected {}\n  found    {answer}",
-                    expected.address, expected.answer
-                ));
-            }
-        }
-    }
-    assert!(fixtures > 0, "no fixtures in {}", dir.display());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+/// Reads as the shipped code does.
+pub(crate) fn read_plainly(path: &Path) -> io::Result<Vec<u8>> {
+    read_file(path)
 }

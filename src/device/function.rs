@@ -1,10 +1,10 @@
-//! A PCI function: VF, PF, index, driver, netdevs.
+//! VFs and sub-functions: PF, number, driver, netdevs.
 
 use std::path::Path;
 
-use super::read::{entries, link, malformed};
-use super::{Error, Netdev, NotAVf, Sysfs, Vf};
-use crate::types::{IfName, PciAddress};
+use super::read::{ancestors, entries, link, malformed};
+use super::{Error, Function, Kind, Netdev, NotAVf, Sysfs, Vf};
+use crate::types::{AuxName, DeviceId, IfName, PciAddress};
 
 /// How often a directory of netdevs is listed while entries vanish from under us: udev renames netdevs just after they
 /// came, and a new name is not in the old listing.
@@ -22,6 +22,73 @@ fn routing_id(address: &PciAddress) -> Option<u32> {
 }
 
 impl Sysfs {
+    /// The function that a device plugin calls so.
+    pub fn function(&self, device: &DeviceId) -> Result<Function, Error> {
+        match device {
+            DeviceId::Pci(address) => {
+                let vf = self.vf(address)?;
+                let kind = match self.vdpa(&self.function_dir(address))? {
+                    Some(vdpa) => vdpa,
+                    None => Kind::of_driver(vf.driver.as_deref()),
+                };
+                Ok(Function {
+                    device: device.clone(),
+                    netdevs: self.netdevs(address)?,
+                    pf: vf.pf,
+                    number: vf.index,
+                    kind,
+                    driver: vf.driver,
+                })
+            }
+            DeviceId::Aux(name) => self.sub_function(name),
+        }
+    }
+
+    /// A sub-function. Its number is not that of its name: `mlx5_core.sf.4` has the one that the operator chose.
+    fn sub_function(&self, name: &AuxName) -> Result<Function, Error> {
+        let dir = self.auxiliary_dir(name);
+        let Some(ancestors) = ancestors(&dir)? else {
+            return Err(self.no_such_auxiliary(name));
+        };
+        let Some(number) = self.number(&dir.join("sfnum"))? else {
+            return Err(Error::NotASubFunction { name: name.clone() });
+        };
+        let Some(pf) = ancestors.iter().find_map(|name| name.parse().ok()) else {
+            return Err(malformed(
+                &dir,
+                "a link to a device below a PCI function",
+                &ancestors.join(" in "),
+            ));
+        };
+        Ok(Function {
+            device: DeviceId::Aux(name.clone()),
+            pf,
+            number,
+            kind: self.vdpa(&dir)?.unwrap_or(Kind::Sf),
+            driver: link(&dir.join("driver"), "a link to a driver")?,
+            netdevs: self.netdevs_in(&dir)?.unwrap_or_default(),
+        })
+    }
+
+    /// The vDPA device of a function. Its name is free, so the names of all vDPA devices are compared with those in the
+    /// function's directory: two directories are read, and most machines have not even the first.
+    fn vdpa(&self, function: &Path) -> Result<Option<Kind>, Error> {
+        let devices = self.vdpa_dir();
+        let all = entries(&devices)?.unwrap_or_default();
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let below = entries(function)?.unwrap_or_default();
+        let Some(name) = all.into_iter().find(|name| below.binary_search(name).is_ok()) else {
+            return Ok(None);
+        };
+        if name.contains(char::is_control) {
+            return Err(malformed(&devices, "printable names", &name));
+        }
+        let driver = link(&devices.join(&name).join("driver"), "a link to a driver")?;
+        Ok(Some(Kind::Vdpa { name, driver }))
+    }
+
     /// The VF that has this address.
     pub fn vf(&self, address: &PciAddress) -> Result<Vf, Error> {
         let dir = self.function_dir(address);
@@ -43,7 +110,7 @@ impl Sysfs {
     }
 
     /// The driver that is bound to a function.
-    pub(super) fn driver(&self, address: &PciAddress) -> Result<Option<String>, Error> {
+    pub fn driver(&self, address: &PciAddress) -> Result<Option<String>, Error> {
         link(&self.function_dir(address).join("driver"), "a link to a driver")
     }
 
@@ -104,7 +171,14 @@ impl Sysfs {
     /// The netdevs of a function that are in the network namespace of this sysfs. None for a VF that is in a pod (its
     /// `net/` is empty) or has no driver (no `net/`).
     pub fn netdevs(&self, address: &PciAddress) -> Result<Vec<Netdev>, Error> {
-        self.each_netdev(address, |dir, name| {
+        match self.netdevs_in(&self.function_dir(address))? {
+            Some(netdevs) => Ok(netdevs),
+            None => self.require_function(address).map(|()| Vec::new()),
+        }
+    }
+
+    fn netdevs_in(&self, function: &Path) -> Result<Option<Vec<Netdev>>, Error> {
+        each_netdev(&function.join("net"), |dir, name| {
             Ok(self.ifindex(dir)?.map(|ifindex| Netdev { name, ifindex }))
         })
     }
@@ -113,34 +187,31 @@ impl Sysfs {
     pub(super) fn ifindex(&self, dir: &Path) -> Result<Option<u32>, Error> {
         self.number(&dir.join("ifindex"))
     }
+}
 
-    /// Looks at every netdev of a function. `look` gives nothing for one that vanished since the directory was read;
-    /// then all are looked at once more, and what still vanishes is left out.
-    pub(super) fn each_netdev<T>(
-        &self,
-        address: &PciAddress,
-        look: impl Fn(&Path, IfName) -> Result<Option<T>, Error>,
-    ) -> Result<Vec<T>, Error> {
-        let dir = self.function_dir(address).join("net");
-        let mut pass = 1;
-        loop {
-            let Some(names) = entries(&dir)? else {
-                self.require_function(address)?;
-                return Ok(Vec::new());
-            };
-            let listed = names.len();
-            let mut found = Vec::with_capacity(listed);
-            for text in names {
-                let name: IfName = text
-                    .parse()
-                    .map_err(|_| malformed(&dir, "names of network interfaces", &text))?;
-                found.extend(look(&dir.join(&text), name)?);
-            }
-            if found.len() == listed || pass == PASSES {
-                return Ok(found);
-            }
-            pass += 1;
+/// Looks at every netdev in a function's `net/`; nothing when there is no such directory. `look` gives nothing for one that
+/// vanished since the directory was read; then all are looked at once more, and what still vanishes is left out.
+pub(super) fn each_netdev<T>(
+    dir: &Path,
+    look: impl Fn(&Path, IfName) -> Result<Option<T>, Error>,
+) -> Result<Option<Vec<T>>, Error> {
+    let mut pass = 1;
+    loop {
+        let Some(names) = entries(dir)? else {
+            return Ok(None);
+        };
+        let listed = names.len();
+        let mut found = Vec::with_capacity(listed);
+        for text in names {
+            let name: IfName = text
+                .parse()
+                .map_err(|_| malformed(dir, "names of network interfaces", &text))?;
+            found.extend(look(&dir.join(&text), name)?);
         }
+        if found.len() == listed || pass == PASSES {
+            return Ok(Some(found));
+        }
+        pass += 1;
     }
 }
 

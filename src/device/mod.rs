@@ -1,8 +1,8 @@
-//! SR-IOV facts from a sysfs tree: VF, PF, netdevs, uplink, representor.
+//! SR-IOV facts from a sysfs tree: functions, what drives them, their netdevs and what these say of themselves.
 //!
 //! Only reads, and only files below the root that is given; no netlink, no root rights. Every path under /sys that this
 //! crate uses is in this module. The facts are those of the moment: a netdev can be renamed at any time, so whoever acts on
-//! one does so by its index.
+//! one does so by its index. Which netdev is a VF's representor is decided in `resolve`.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,16 @@ mod error;
 pub(crate) mod fixture;
 mod function;
 mod port_name;
+mod ports;
 mod read;
-mod representor;
-#[cfg(test)]
-mod tests;
 
-pub use error::{Error, NotAVf, Seen};
+pub(crate) use error::list;
+pub use error::{Error, NotAVf};
 pub use port_name::PortName;
+pub use ports::NetdevPort;
 
-use crate::types::{IfName, PciAddress};
+pub use crate::types::Netdev;
+use crate::types::{DeviceId, PciAddress};
 
 /// A sysfs. It shows the netdevs of the network namespace that it was mounted in.
 #[derive(Debug, Clone)]
@@ -45,15 +46,6 @@ impl Sysfs {
     }
 }
 
-/// A network interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Netdev {
-    /// Its name.
-    pub name: IfName,
-    /// Its index, which stays when the name changes.
-    pub ifindex: u32,
-}
-
 /// A virtual function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vf {
@@ -67,22 +59,52 @@ pub struct Vf {
     pub driver: Option<String>,
 }
 
-/// The netdev of a PF, which is also the port by which its eswitch reaches the wire.
+/// A function that a pod can be given: a VF or a sub-function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uplink {
-    /// The netdev.
-    pub netdev: Netdev,
-    /// The eswitch that it is a port of. Some drivers have none in legacy mode; others have one in either mode.
-    pub switch_id: Option<String>,
-    /// Which port it is.
-    pub port: Option<PortName>,
+pub struct Function {
+    /// What it is called.
+    pub device: DeviceId,
+    /// The address of its PF.
+    pub pf: PciAddress,
+    /// For a VF its index among the VFs of the PF, from 0; for a sub-function the number that it was created with.
+    pub number: u32,
+    /// What a pod gets with it.
+    pub kind: Kind,
+    /// The driver that is bound to it, if any.
+    pub driver: Option<String>,
+    /// Its netdevs in the network namespace of this sysfs: none while it is in a pod.
+    pub netdevs: Vec<Netdev>,
 }
 
-/// The netdev that stands for a VF in the eswitch.
+/// What a pod gets with a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Representor {
-    /// The netdev.
-    pub netdev: Netdev,
-    /// Which port it is.
-    pub port: PortName,
+pub enum Kind {
+    /// A VF with the NIC's own driver, which gives it a netdev.
+    Vf,
+    /// A VF that a driver hands to user space as it is: vfio-pci, a variant of it, or one for DPDK. No netdev.
+    Userspace,
+    /// A function that carries a vDPA device.
+    Vdpa {
+        /// The vDPA device.
+        name: String,
+        /// Who uses it: `vhost_vdpa` for a virtual machine, `virtio_vdpa` for a virtio netdev on this host.
+        driver: Option<String>,
+    },
+    /// A VF without a driver.
+    Unbound,
+    /// A sub-function.
+    Sf,
+}
+
+impl Kind {
+    /// What a VF with this driver is. Variant drivers have "vfio" in their names (drivers/vfio/pci in the kernel:
+    /// `mlx5_vfio_pci`, `nvgrace-gpu-vfio-pci` …).
+    #[must_use]
+    pub fn of_driver(driver: Option<&str>) -> Self {
+        match driver {
+            None => Self::Unbound,
+            Some(name) if name.contains("vfio") || matches!(name, "uio_pci_generic" | "igb_uio") => Self::Userspace,
+            Some(_) => Self::Vf,
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! The grammar of `phys_port_name`: which port of an eswitch a netdev is.
 //!
 //! The forms are those of `__devlink_port_phys_port_name_get` in the kernel's `net/devlink/port.c`; drivers that fill in
-//! `ndo_get_phys_port_name` themselves (bnxt, nfp) keep to them for their VF representors. Netdev *names* are never
-//! parsed: udev and operators choose those.
+//! `ndo_get_phys_port_name` themselves (bnxt, nfp) keep to them for their VF representors, but for two: sfc puts its physical
+//! port first (`ef100_get_phys_port_name` in `sfc/ef100_rep.c`), and mlx5 up to kernel 5.0 wrote only the VF's index.
+//! Netdev *names* are never parsed: udev and operators choose those.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,8 +29,10 @@ pub enum PortName {
         /// The number of the PF, which need not be its PCI function.
         pf: u32,
     },
-    /// `[cN]pfNvfN`: the representor of a VF.
+    /// `[cN]pfNvfN`, with sfc `pNpfNvfN`: the representor of a VF.
     Vf {
+        /// The physical port, which only sfc tells.
+        port: Option<u32>,
         /// As for [`PortName::Pf`].
         controller: Option<u32>,
         /// As for [`PortName::Pf`].
@@ -45,6 +48,11 @@ pub enum PortName {
         pf: u32,
         /// The number that the sub-function was created with.
         sf: u32,
+    },
+    /// `N`: the representor of a VF of a PF that is not told.
+    Plain {
+        /// The index of the VF.
+        vf: u32,
     },
 }
 
@@ -77,11 +85,41 @@ fn function(text: &str) -> Option<PortName> {
     if rest.is_empty() {
         Some(PortName::Pf { controller, pf })
     } else if let Some((vf, "")) = tagged(rest, "vf") {
-        Some(PortName::Vf { controller, pf, vf })
+        Some(PortName::Vf {
+            port: None,
+            controller,
+            pf,
+            vf,
+        })
     } else if let Some((sf, "")) = tagged(rest, "sf") {
         Some(PortName::Sf { controller, pf, sf })
     } else {
         None
+    }
+}
+
+fn behind_port(text: &str) -> Option<PortName> {
+    let (port, rest) = tagged(text, "p")?;
+    match function(rest)? {
+        PortName::Vf {
+            controller: None,
+            pf,
+            vf,
+            ..
+        } => Some(PortName::Vf {
+            port: Some(port),
+            controller: None,
+            pf,
+            vf,
+        }),
+        _ => None,
+    }
+}
+
+fn plain(text: &str) -> Option<PortName> {
+    match tagged(text, "")? {
+        (vf, "") => Some(PortName::Plain { vf }),
+        _ => None,
     }
 }
 
@@ -91,6 +129,8 @@ impl FromStr for PortName {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         physical(text)
             .or_else(|| function(text))
+            .or_else(|| behind_port(text))
+            .or_else(|| plain(text))
             .ok_or_else(|| Invalid(format!("{text:?} is not a port name such as p0 or pf0vf3")))
     }
 }
@@ -110,7 +150,13 @@ impl fmt::Display for PortName {
                 optional(f, 'c', controller)?;
                 write!(f, "pf{pf}")
             }
-            Self::Vf { controller, pf, vf } => {
+            Self::Vf {
+                port,
+                controller,
+                pf,
+                vf,
+            } => {
+                optional(f, 'p', port)?;
                 optional(f, 'c', controller)?;
                 write!(f, "pf{pf}vf{vf}")
             }
@@ -118,6 +164,7 @@ impl fmt::Display for PortName {
                 optional(f, 'c', controller)?;
                 write!(f, "pf{pf}sf{sf}")
             }
+            Self::Plain { vf } => write!(f, "{vf}"),
         }
     }
 }
@@ -158,7 +205,7 @@ mod tests {
 
         fn port_name(&mut self) -> PortName {
             let (controller, pf) = (self.optional(), self.number());
-            match self.below(4) {
+            match self.below(6) {
                 0 => PortName::Physical {
                     line_card: controller,
                     port: pf,
@@ -166,10 +213,18 @@ mod tests {
                 },
                 1 => PortName::Pf { controller, pf },
                 2 => PortName::Vf {
+                    port: None,
                     controller,
                     pf,
                     vf: self.number(),
                 },
+                3 => PortName::Vf {
+                    port: Some(self.number()),
+                    controller: None,
+                    pf,
+                    vf: self.number(),
+                },
+                4 => PortName::Plain { vf: pf },
                 _ => PortName::Sf {
                     controller,
                     pf,
@@ -182,7 +237,12 @@ mod tests {
     #[test]
     fn the_forms_of_the_kernel() {
         let physical = |line_card, port, split| PortName::Physical { line_card, port, split };
-        let vf = |controller, pf, vf| PortName::Vf { controller, pf, vf };
+        let vf = |controller, pf, vf| PortName::Vf {
+            port: None,
+            controller,
+            pf,
+            vf,
+        };
         for (text, value) in [
             ("p0", physical(None, 0, None)),
             ("p1s3", physical(None, 1, Some(3))),
@@ -205,6 +265,17 @@ mod tests {
             ("pf0vf0", vf(None, 0, 0)),
             ("pf1vf127", vf(None, 1, 127)),
             ("c0pf0vf3", vf(Some(0), 0, 3)),
+            (
+                "p0pf1vf3",
+                PortName::Vf {
+                    port: Some(0),
+                    controller: None,
+                    pf: 1,
+                    vf: 3,
+                },
+            ),
+            ("0", PortName::Plain { vf: 0 }),
+            ("12", PortName::Plain { vf: 12 }),
             (
                 "pf0sf88",
                 PortName::Sf {
@@ -254,8 +325,13 @@ mod tests {
             "cpf0",
             "s0",
             "p0s",
-            "0",
-            "p0pf0vf3",
+            "00",
+            "+1",
+            "4294967296",
+            "p0pf0",
+            "p0pf0sf3",
+            "p0c1pf0vf3",
+            "p0s0pf0vf3",
             "eth0",
             "pf0vf１",
             "é",

@@ -10,10 +10,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::{Error, Sysfs};
-use crate::types::PciAddress;
+use crate::types::{AuxName, PciAddress};
 
 /// How a file is read; a value, so that the tests can make reads fail as drivers do.
-pub(super) type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
+pub(crate) type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
 
 /// sysfs gives an attribute one page (the kernel's Documentation/filesystems/sysfs.rst), 4 KiB on the machines we run on.
 const PAGE: u64 = 4096;
@@ -80,6 +80,30 @@ impl Sysfs {
     /// Where the facts about a function are.
     pub(super) fn function_dir(&self, address: &PciAddress) -> PathBuf {
         self.root.join("bus/pci/devices").join(address.as_str())
+    }
+
+    /// The same for a device on the auxiliary bus.
+    pub(super) fn auxiliary_dir(&self, name: &AuxName) -> PathBuf {
+        self.root.join("bus/auxiliary/devices").join(name.as_str())
+    }
+
+    /// Where the vDPA devices are.
+    pub(super) fn vdpa_dir(&self) -> PathBuf {
+        self.root.join("bus/vdpa/devices")
+    }
+
+    /// Where all netdevs are.
+    pub(super) fn class_net(&self) -> PathBuf {
+        self.root.join("class/net")
+    }
+
+    /// There is no such device; or there is no sysfs at all.
+    pub(super) fn no_such_auxiliary(&self, name: &AuxName) -> Error {
+        let devices = self.root.join("bus");
+        match fs::metadata(&devices) {
+            Ok(_) => Error::NoSuchAuxiliary { name: name.clone() },
+            Err(error) => io_error(&devices, error),
+        }
     }
 
     /// An error when there is no such function; and another one when there is no sysfs at all.
@@ -150,6 +174,23 @@ pub(super) fn link<T: FromStr>(path: &Path, expected: &'static str) -> Result<Op
         Some(value) => Ok(Some(value)),
         None => Err(malformed(path, expected, &target.to_string_lossy())),
     }
+}
+
+/// The names on the way from a link's target up to where the link is relative to, nearest first and without the target
+/// itself; nothing when there is no such link. The target is never followed.
+pub(super) fn ancestors(path: &Path) -> Result<Option<Vec<String>>, Error> {
+    let target = match fs::read_link(path) {
+        Ok(target) => target,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(io_error(path, error)),
+    };
+    let names = target.components().rev().skip(1);
+    Ok(Some(
+        names
+            .filter_map(|name| name.as_os_str().to_str())
+            .map(str::to_owned)
+            .collect(),
+    ))
 }
 
 /// The names in a directory, sorted; nothing when there is no such directory.

@@ -1,28 +1,45 @@
-//! The one thing that is asked of devlink so far: the mode of an eswitch. Generic netlink by hand, since no crate
-//! for devlink is alive and small (`DEVLINK_CMD_ESWITCH_GET` of linux/devlink.h; messages as in
-//! Documentation/userspace-api/netlink/intro.rst).
+//! What devlink tells of a NIC: the mode of its eswitch and the eswitch's ports (linux/devlink.h,
+//! Documentation/networking/devlink/devlink-port.rst).
+//!
+//! [`Devlink`] is a trait since two answer it: the kernel ([`Session`]), and a text that was written down elsewhere
+//! ([`Recorded`]), by which the resolver is tested on NICs that are not here.
 
 use std::fmt;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use nix::errno::Errno;
 
 use super::Error;
-use crate::types::PciAddress;
+use super::genl::{self, Answer, Dump, Genl};
+use crate::types::{AuxName, IfName, Mac, Netdev, PciAddress};
 
-const NLMSG_ERROR: u16 = 2;
-const NLM_F_REQUEST: u16 = 1;
-const NLA_TYPE_MASK: u16 = 0x3fff;
-const GENL_ID_CTRL: u16 = 16;
-const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-const DEVLINK_CMD_ESWITCH_GET: u8 = 29;
-const DEVLINK_ATTR_BUS_NAME: u16 = 1;
-const DEVLINK_ATTR_DEV_NAME: u16 = 2;
-const DEVLINK_ATTR_ESWITCH_MODE: u16 = 25;
-/// Length of `struct nlmsghdr` and of `struct genlmsghdr`.
-const HEADERS: usize = 16 + 4;
+mod recorded;
+
+pub use recorded::Recorded;
+
+const CMD_PORT_GET: u8 = 5;
+const CMD_ESWITCH_GET: u8 = 29;
+const ATTR_BUS_NAME: u16 = 1;
+const ATTR_DEV_NAME: u16 = 2;
+const ATTR_PORT_INDEX: u16 = 3;
+const ATTR_PORT_NETDEV_IFINDEX: u16 = 6;
+const ATTR_PORT_NETDEV_NAME: u16 = 7;
+const ATTR_ESWITCH_MODE: u16 = 25;
+const ATTR_PORT_FLAVOUR: u16 = 77;
+const ATTR_PORT_NUMBER: u16 = 78;
+const ATTR_PORT_PCI_PF_NUMBER: u16 = 127;
+const ATTR_PORT_PCI_VF_NUMBER: u16 = 128;
+const ATTR_PORT_FUNCTION: u16 = 145;
+const ATTR_PORT_EXTERNAL: u16 = 149;
+const ATTR_PORT_CONTROLLER_NUMBER: u16 = 150;
+const ATTR_PORT_PCI_SF_NUMBER: u16 = 164;
+const PORT_FUNCTION_ATTR_HW_ADDR: u16 = 1;
+const FLAVOUR_PHYSICAL: u16 = 0;
+const FLAVOUR_PCI_PF: u16 = 3;
+const FLAVOUR_PCI_VF: u16 = 4;
+const FLAVOUR_PCI_SF: u16 = 7;
+
+/// More ports than a machine has: VFs are counted in 16 bits.
+const MAX_PORTS: usize = 1 << 16;
 
 /// How a NIC's embedded switch works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,146 +62,333 @@ impl fmt::Display for EswitchMode {
     }
 }
 
-/// The mode of the eswitch of a PF; `None` when there is no devlink, or none for this device.
-pub(super) fn eswitch_mode(pf: &PciAddress) -> Result<Option<EswitchMode>, Error> {
-    let what = format!("devlink eswitch mode of pci/{pf}");
-    let io = |cause| Error::Io {
-        what: what.clone(),
-        cause,
-    };
-    let mut socket = Socket::new(NETLINK_GENERIC).map_err(io)?;
-    socket.bind_auto().map_err(io)?;
-    socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
-    // the kernel answers a generic netlink request before send(2) returns: what is not there then never comes
-    socket.set_non_blocking(true).map_err(io)?;
-    let ask = |kind: u16, command: u8, attributes: &[(u16, &str)]| -> Result<Option<Vec<u8>>, Error> {
-        socket.send(&request(kind, command, attributes), 0).map_err(io)?;
-        let mut reply = Vec::with_capacity(16 * 1024);
-        socket.recv(&mut reply, 0).map_err(io)?;
-        match parse(&reply) {
-            Reply::Attributes(attributes) => Ok(Some(attributes)),
-            Reply::Refused(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(None),
-            Reply::Refused(errno) => Err(Error::Kernel {
-                what: what.clone(),
-                errno,
-                hint: None,
-            }),
-            Reply::Garbled => Err(Error::NoAnswer {
-                what: what.clone(),
-                why: "reply is cut short".to_owned(),
-            }),
+/// What devlink says of a PF's eswitch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eswitch {
+    /// It is in this mode.
+    Mode(EswitchMode),
+    /// devlink knows the PF, but its driver manages no eswitch: EOPNOTSUPP. So answers mlx5 on the host of a DPU, whose
+    /// eswitch belongs to the DPU's own function (`mlx5_eswitch_check` in mlx5/core/eswitch.c), or for a port in
+    /// `InfiniBand` mode.
+    NotManaged,
+    /// devlink does not know the PF, or this kernel has no devlink.
+    Unknown,
+}
+
+/// The name of a devlink instance: `pci/0000:03:00.0`, or `auxiliary/mlx5_core.eth.0`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// The bus.
+    pub bus: String,
+    /// The device on it.
+    pub name: String,
+}
+
+impl Handle {
+    /// The instance of a PCI function.
+    #[must_use]
+    pub fn pci(address: &PciAddress) -> Self {
+        Self {
+            bus: "pci".to_owned(),
+            name: address.to_string(),
         }
-    };
-    let Some(family) = ask(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &[(CTRL_ATTR_FAMILY_NAME, "devlink")])? else {
-        return Ok(None);
-    };
-    let Some(family) = attribute_u16(&family, CTRL_ATTR_FAMILY_ID) else {
-        return Ok(None);
-    };
-    let device = [(DEVLINK_ATTR_BUS_NAME, "pci"), (DEVLINK_ATTR_DEV_NAME, pf.as_str())];
-    Ok(ask(family, DEVLINK_CMD_ESWITCH_GET, &device)?
-        .and_then(|attributes| attribute_u16(&attributes, DEVLINK_ATTR_ESWITCH_MODE))
-        .map(|mode| match mode {
-            0 => EswitchMode::Legacy,
-            1 => EswitchMode::Switchdev,
-            other => EswitchMode::Other(other),
-        }))
-}
-
-/// A generic netlink request with text attributes.
-fn request(kind: u16, command: u8, attributes: &[(u16, &str)]) -> Vec<u8> {
-    let mut message = vec![0; 4];
-    message.extend(kind.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend(1u32.to_ne_bytes()); // sequence: one request is under way at a time
-    message.extend(0u32.to_ne_bytes());
-    message.extend([command, 1, 0, 0]);
-    for (kind, text) in attributes {
-        let length = u16::try_from(4 + text.len() + 1).unwrap_or(u16::MAX);
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(text.as_bytes());
-        message.push(0);
-        message.resize(message.len().next_multiple_of(4), 0);
     }
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    message.splice(0..4, length.to_ne_bytes());
-    message
+
+    /// The instance of a device on the auxiliary bus.
+    #[must_use]
+    pub fn auxiliary(name: &AuxName) -> Self {
+        Self {
+            bus: "auxiliary".to_owned(),
+            name: name.to_string(),
+        }
+    }
 }
 
-enum Reply {
-    Attributes(Vec<u8>),
-    Refused(Errno),
-    Garbled,
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bus, self.name)
+    }
 }
 
-fn parse(reply: &[u8]) -> Reply {
-    let kind = reply.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
-    match kind {
-        Some(NLMSG_ERROR) => match reply
-            .get(16..20)
-            .and_then(|b| b.try_into().ok())
-            .map(i32::from_ne_bytes)
-        {
-            Some(code) if code != 0 => Reply::Refused(Errno::from_raw(-code)),
-            _ => Reply::Garbled,
+/// What is behind a port of an eswitch. Numbers that the kernel does not tell are `None`: those of PF and VF came with 5.4,
+/// that of a sub-function with 5.12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// The wire.
+    Physical {
+        /// The number of the port.
+        number: Option<u32>,
+    },
+    /// A PF.
+    Pf {
+        /// Its number, which need not be its PCI function.
+        pf: Option<u32>,
+    },
+    /// A VF.
+    Vf {
+        /// The number of its PF.
+        pf: Option<u32>,
+        /// Its index.
+        vf: Option<u32>,
+    },
+    /// A sub-function.
+    Sf {
+        /// The number of its PF.
+        pf: Option<u32>,
+        /// The number that it was created with.
+        sf: Option<u32>,
+    },
+    /// Something else.
+    Other(u16),
+}
+
+/// A port of an eswitch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The instance that it is a port of.
+    pub handle: Handle,
+    /// Its index there; drivers number as they like.
+    pub index: u32,
+    /// What is behind it.
+    pub flavour: Flavour,
+    /// What is behind it belongs to another host: on a DPU, the server that it sits in. Since 5.10; before, nothing did.
+    pub external: bool,
+    /// The number of that host.
+    pub controller: Option<u32>,
+    /// The netdev that stands for it. `None` also while that is being made, or when it is in another network
+    /// namespace than the instance.
+    pub netdev: Option<Netdev>,
+    /// The MAC that is administered for the function behind it, where the driver tells: the one that `ip link set PF vf N
+    /// mac` sets, without a message that holds all VFs.
+    pub hw_addr: Option<Mac>,
+}
+
+/// As `devlink port show` prints it, but for `netdev NAME/IFINDEX`.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.handle, self.index)?;
+        if let Some(Netdev { name, ifindex }) = &self.netdev {
+            write!(f, " netdev {name}/{ifindex}")?;
+        }
+        let number = |f: &mut fmt::Formatter<'_>, name: &str, number: Option<u32>| {
+            number.map_or(Ok(()), |number| write!(f, " {name} {number}"))
+        };
+        match self.flavour {
+            Flavour::Physical { number: port } => {
+                f.write_str(" flavour physical")?;
+                number(f, "port", port)?;
+            }
+            Flavour::Pf { pf } => {
+                f.write_str(" flavour pcipf")?;
+                number(f, "controller", self.controller)?;
+                number(f, "pfnum", pf)?;
+            }
+            Flavour::Vf { pf, vf } => {
+                f.write_str(" flavour pcivf")?;
+                number(f, "controller", self.controller)?;
+                number(f, "pfnum", pf)?;
+                number(f, "vfnum", vf)?;
+            }
+            Flavour::Sf { pf, sf } => {
+                f.write_str(" flavour pcisf")?;
+                number(f, "controller", self.controller)?;
+                number(f, "pfnum", pf)?;
+                number(f, "sfnum", sf)?;
+            }
+            Flavour::Other(flavour) => write!(f, " flavour {flavour}")?,
+        }
+        if self.external {
+            f.write_str(" external true")?;
+        }
+        if let Some(mac) = self.hw_addr {
+            write!(f, " hw_addr {mac}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What can be asked of devlink.
+pub trait Devlink {
+    /// The eswitch of a PF.
+    fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error>;
+
+    /// The ports of an instance; none when there is no such instance. Kernels before 6.6 give the ports of the others as well:
+    /// look at [`Port::handle`].
+    fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error>;
+}
+
+/// The kernel's devlink, in one network namespace.
+pub struct Session {
+    genl: Genl,
+}
+
+impl Session {
+    /// A session in the network namespace of this thread.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            genl: Genl::open("devlink")?,
+        })
+    }
+}
+
+impl Devlink for Session {
+    fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error> {
+        let what = format!("devlink eswitch mode of pci/{pf}");
+        let device = [(ATTR_BUS_NAME, "pci"), (ATTR_DEV_NAME, pf.as_str())];
+        match self.genl.ask(&what, CMD_ESWITCH_GET, &device)? {
+            Answer::Attributes(attributes) => Ok(genl::attribute(&attributes, ATTR_ESWITCH_MODE)
+                .and_then(genl::as_u16)
+                .map_or(Eswitch::NotManaged, |mode| {
+                    Eswitch::Mode(match mode {
+                        0 => EswitchMode::Legacy,
+                        1 => EswitchMode::Switchdev,
+                        other => EswitchMode::Other(other),
+                    })
+                })),
+            Answer::Refused(Errno::EOPNOTSUPP) => Ok(Eswitch::NotManaged),
+            Answer::Refused(Errno::ENOENT | Errno::ENODEV) => Ok(Eswitch::Unknown),
+            Answer::Refused(errno) => Err(genl::refused(&what, errno)),
+        }
+    }
+
+    fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error> {
+        let what = format!("devlink ports of {of}");
+        // a port can only be asked for by its index, and drivers number as they like, so all ports of the instance are
+        // read. Kernels before 6.6 do not look at the attributes of a dump (4a1b5aa8b5c7) and give all that they have.
+        let instance = [(ATTR_BUS_NAME, of.bus.as_str()), (ATTR_DEV_NAME, of.name.as_str())];
+        let each = |ports: &mut Vec<Port>, attributes: &[u8]| {
+            if ports.len() == MAX_PORTS {
+                return Err(Error::NoAnswer {
+                    what: what.clone(),
+                    why: format!("more than {MAX_PORTS} ports"),
+                });
+            }
+            ports.extend(port(attributes));
+            Ok(())
+        };
+        match self.genl.dump(&what, CMD_PORT_GET, &instance, each)? {
+            (ports, Dump::Whole(packets)) => {
+                log::debug!("{what}: {} in {packets} packets", ports.len());
+                Ok(ports)
+            }
+            (_, Dump::Refused(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP)) => Ok(Vec::new()),
+            (_, Dump::Refused(errno)) => Err(genl::refused(&what, errno)),
+        }
+    }
+}
+
+/// The port of a reply's attributes; `None` for what is none.
+#[must_use]
+pub fn port(attributes: &[u8]) -> Option<Port> {
+    let find = |wanted| genl::attribute(attributes, wanted);
+    let short = |wanted| find(wanted).and_then(genl::as_u16).map(u32::from);
+    let long = |wanted| find(wanted).and_then(genl::as_u32);
+    let text = |wanted| find(wanted).and_then(genl::as_text);
+    let handle = Handle {
+        bus: text(ATTR_BUS_NAME)?.to_owned(),
+        name: text(ATTR_DEV_NAME)?.to_owned(),
+    };
+    let pf = short(ATTR_PORT_PCI_PF_NUMBER);
+    // one byte: 0 or 1
+    let external = find(ATTR_PORT_EXTERNAL).is_some_and(|value| value.first().is_some_and(|b| *b != 0));
+    let flavour = match find(ATTR_PORT_FLAVOUR).and_then(genl::as_u16)? {
+        FLAVOUR_PHYSICAL => Flavour::Physical {
+            number: long(ATTR_PORT_NUMBER),
         },
-        Some(_) => reply
-            .get(HEADERS..)
-            .map_or(Reply::Garbled, |rest| Reply::Attributes(rest.to_vec())),
-        None => Reply::Garbled,
-    }
-}
-
-/// The value of a 16-bit attribute in a run of attributes; `None` when it is absent or the run is cut short.
-fn attribute_u16(mut attributes: &[u8], wanted: u16) -> Option<u16> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(0..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?) & NLA_TYPE_MASK;
-        if length < 4 {
-            return None;
-        }
-        if kind == wanted {
-            return Some(u16::from_ne_bytes(
-                attributes.get(4..length)?.get(..2)?.try_into().ok()?,
-            ));
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+        FLAVOUR_PCI_PF => Flavour::Pf { pf },
+        FLAVOUR_PCI_VF => Flavour::Vf {
+            pf,
+            vf: short(ATTR_PORT_PCI_VF_NUMBER),
+        },
+        FLAVOUR_PCI_SF => Flavour::Sf {
+            pf,
+            sf: long(ATTR_PORT_PCI_SF_NUMBER),
+        },
+        other => Flavour::Other(other),
+    };
+    // a name that is not text could not be used; it is then as if the port had no netdev
+    let name: Option<IfName> = text(ATTR_PORT_NETDEV_NAME).and_then(|name| name.parse().ok());
+    let ifindex = long(ATTR_PORT_NETDEV_IFINDEX).filter(|index| *index > 0);
+    Some(Port {
+        handle,
+        index: long(ATTR_PORT_INDEX)?,
+        flavour,
+        external,
+        controller: long(ATTR_PORT_CONTROLLER_NUMBER),
+        netdev: name.zip(ifindex).map(|(name, ifindex)| Netdev { name, ifindex }),
+        hw_addr: find(ATTR_PORT_FUNCTION)
+            .and_then(|function| genl::attribute(function, PORT_FUNCTION_ATTR_HW_ADDR))
+            .filter(|address| address.len() == 6)
+            .and_then(|address| address.first_chunk().copied())
+            .map(Mac),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn request_is_laid_out_as_the_kernel_reads_it() {
-        let message = request(0x1234, 29, &[(1, "pci")]);
-        assert_eq!(message.len(), 28);
-        assert_eq!(u32::from_ne_bytes(message[0..4].try_into().unwrap()), 28);
-        assert_eq!(&message[16..20], [29, 1, 0, 0]);
-        assert_eq!(&message[24..28], b"pci\0");
+    fn attribute(run: &mut Vec<u8>, kind: u16, value: &[u8]) {
+        run.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
+        run.extend(kind.to_ne_bytes());
+        run.extend(value);
+        run.resize(run.len().next_multiple_of(4), 0);
+    }
+
+    /// A VF's port as 6.1 sends it.
+    fn run() -> Vec<u8> {
+        let mut function = Vec::new();
+        attribute(&mut function, PORT_FUNCTION_ATTR_HW_ADDR, &[2, 0, 0, 0, 0, 9]);
+        let mut run = Vec::new();
+        attribute(&mut run, ATTR_BUS_NAME, b"pci\0");
+        attribute(&mut run, ATTR_DEV_NAME, b"0000:03:00.0\0");
+        attribute(&mut run, ATTR_PORT_INDEX, &1u32.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_NETDEV_IFINDEX, &11u32.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_NETDEV_NAME, b"eth0\0");
+        attribute(&mut run, ATTR_PORT_FLAVOUR, &FLAVOUR_PCI_VF.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_CONTROLLER_NUMBER, &0u32.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_PCI_PF_NUMBER, &0u16.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_PCI_VF_NUMBER, &3u16.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_EXTERNAL, &[0]);
+        attribute(&mut run, 0x8000 | ATTR_PORT_FUNCTION, &function);
+        run
     }
 
     #[test]
-    fn attributes() {
-        let mut run = Vec::new();
-        for (kind, value) in [(1u16, &b"pci\0"[..]), (25, &[1, 0])] {
-            run.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
-            run.extend(kind.to_ne_bytes());
-            run.extend(value);
-            run.resize(run.len().next_multiple_of(4), 0);
-        }
-        assert_eq!(attribute_u16(&run, 25), Some(u16::from_ne_bytes([1, 0])));
-        assert_eq!(attribute_u16(&run, 7), None);
+    fn a_port() {
+        assert_eq!(
+            port(&run()).unwrap().to_string(),
+            "pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf controller 0 pfnum 0 vfnum 3 hw_addr 02:00:00:00:00:09"
+        );
+        let run = run();
         for cut in 0..run.len() {
-            let _ = attribute_u16(&run[..cut], 25); // never a panic
+            let _ = port(&run[..cut]); // never a panic
         }
-        assert_eq!(attribute_u16(&[0; 64], 25), None, "a zero length must not loop");
+    }
+
+    #[test]
+    fn values_of_a_wrong_length_are_none() {
+        let mut run = Vec::new();
+        attribute(&mut run, ATTR_BUS_NAME, b"pci");
+        attribute(&mut run, ATTR_DEV_NAME, b"0000:03:00.0");
+        attribute(&mut run, ATTR_PORT_INDEX, &1u32.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_FLAVOUR, &FLAVOUR_PCI_SF.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_NETDEV_NAME, b"eth\xff\0");
+        attribute(&mut run, ATTR_PORT_NETDEV_IFINDEX, &11u32.to_ne_bytes());
+        attribute(&mut run, ATTR_PORT_PCI_SF_NUMBER, &[1, 0]);
+        attribute(&mut run, ATTR_PORT_EXTERNAL, &[]);
+        let port = port(&run).unwrap();
+        assert_eq!(port.to_string(), "pci/0000:03:00.0/1 flavour pcisf");
+        assert_eq!(port.netdev, None);
     }
 
     #[test]
     fn a_device_that_devlink_does_not_know() {
-        assert_eq!(eswitch_mode(&"ffff:ff:1f.7".parse().unwrap()).unwrap(), None);
+        let address: PciAddress = "ffff:ff:1f.7".parse().unwrap();
+        let session = Session::open().unwrap();
+        assert_eq!(session.eswitch(&address).unwrap(), Eswitch::Unknown);
+        let handle = Handle::pci(&address);
+        let of_it = session.ports(&handle).unwrap();
+        assert!(of_it.iter().all(|port| port.handle != handle), "{of_it:?}");
     }
 }

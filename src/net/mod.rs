@@ -1,12 +1,13 @@
 //! The kernel's networking, one network namespace at a time.
 //!
 //! [`Stack`] is what the rest of the plugin may ask of a namespace; [`Netlink`] answers from the kernel. It is a
-//! trait, the only one of the crate, because the order in which a VF is taken and given back is worth testing
+//! trait because the order in which a VF is taken and given back is worth testing
 //! against a world that fails at any chosen call, and a kernel can't be told to.
 
 mod announce;
-mod devlink;
+pub mod devlink;
 mod error;
+mod genl;
 mod link;
 mod mounts;
 mod netlink;
@@ -17,9 +18,9 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
-use crate::types::{IfName, Mac, NetnsId, PciAddress};
+use crate::types::{IfName, Mac, NetnsId};
 
-pub use devlink::EswitchMode;
+pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use link::{Address, Link, LinkChange};
 pub use netlink::Netlink;
@@ -27,7 +28,7 @@ pub use netns::Netns;
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.
 #[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere
-pub trait Stack: Sized {
+pub trait Stack: Devlink + Sized {
     /// Which namespace this is.
     fn id(&self) -> NetnsId;
 
@@ -83,9 +84,6 @@ pub trait Stack: Sized {
     /// Tells the neighbours that `addresses` are now behind `mac`: a gratuitous ARP (RFC 5227, 2.3) or an
     /// unsolicited neighbour advertisement (RFC 4861, 7.2.6) for each.
     fn announce(&self, name: &IfName, mac: Mac, addresses: &[IpAddr]) -> Result<(), Error>;
-
-    /// The eswitch mode that devlink reports for a PF; `None` when the device has no devlink or no eswitch.
-    fn eswitch_mode(&self, pf: &PciAddress) -> Result<Option<EswitchMode>, Error>;
 }
 
 /// What a pod's namespace needs before the daemon adds addresses: since v1.13 the daemon leaves this to the CNI plugin,

@@ -1,5 +1,6 @@
 //! [`Stack`] by rtnetlink.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ use netlink_sys::{AsyncSocket, TokioSocket, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use super::{Address, Error, EswitchMode, Link, LinkChange, Netns, NetnsId, Stack, announce, devlink, mounts};
+use super::devlink::{Handle as DevlinkHandle, Port, Session};
+use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, mounts};
 use crate::types::{IfName, Mac, PciAddress};
 
 /// rtnetlink drops a reply that it can't decode and then waits for ever; a call that the kernel has answered is
@@ -28,6 +30,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Netlink {
     netns: Netns,
     handle: Handle,
+    /// Made when it is first needed, which for a pod's namespace is never.
+    devlink: RefCell<Option<Session>>,
 }
 
 impl Netlink {
@@ -53,7 +57,11 @@ impl Netlink {
             })?;
         let (connection, handle, _) = rtnetlink::from_socket(socket);
         tokio::spawn(connection);
-        Ok(Self { netns, handle })
+        Ok(Self {
+            netns,
+            handle,
+            devlink: RefCell::new(None),
+        })
     }
 
     /// Awaits a request, and gives its error the name of what was asked.
@@ -78,6 +86,17 @@ impl Netlink {
                 why: format!("no usable netlink reply in {} s", REPLY_TIMEOUT.as_secs()),
             }),
         }
+    }
+
+    /// Asks devlink in this namespace. A session that failed is not used again: what it was sent may still come.
+    fn ask_devlink<T>(&self, question: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Error> {
+        let session = match self.devlink.take() {
+            Some(session) => session,
+            None => self.netns.run(Session::open)??,
+        };
+        let answer = question(&session)?;
+        self.devlink.replace(Some(session));
+        Ok(answer)
     }
 
     async fn get(&self, request: rtnetlink::LinkGetRequest, what: &str) -> Result<Option<LinkMessage>, Error> {
@@ -293,9 +312,15 @@ impl Stack for Netlink {
                 cause,
             })
     }
+}
 
-    fn eswitch_mode(&self, pf: &PciAddress) -> Result<Option<EswitchMode>, Error> {
-        self.netns.run(|| devlink::eswitch_mode(pf))?
+impl Devlink for Netlink {
+    fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error> {
+        self.ask_devlink(|session| session.eswitch(pf))
+    }
+
+    fn ports(&self, of: &DevlinkHandle) -> Result<Vec<Port>, Error> {
+        self.ask_devlink(|session| session.ports(of))
     }
 }
 

@@ -10,9 +10,11 @@ use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use super::faults::Faults;
+use crate::device::PortName;
 use crate::device::fixture::Tree;
-use crate::net::{Address, EswitchMode, Link, LinkChange};
-use crate::types::{IfName, Mac};
+use crate::net::devlink::{Flavour, Handle, Port};
+use crate::net::{Address, Eswitch, EswitchMode, Link, LinkChange};
+use crate::types::{self, IfName, Mac};
 
 pub(in crate::verbs) const PF: &str = "0000:03:00.0";
 pub(in crate::verbs) const VF: &str = "0000:03:00.2";
@@ -66,6 +68,8 @@ pub(in crate::verbs) struct Kernel {
     /// The MACs that the PF administers, by VF number.
     pub(in crate::verbs) admin: BTreeMap<u32, Mac>,
     pub(in crate::verbs) mode: EswitchMode,
+    /// devlink has ports for VFs: bnxt's driver makes none.
+    pub(in crate::verbs) devlink_ports_of_vfs: bool,
     /// A link that is up can be renamed: since 6.2 (bd039b5ea2a9 took the check out of `dev_change_name`).
     pub(in crate::verbs) live_rename: bool,
     /// `IFLA_PARENT_DEV_NAME` is there: since 5.14.
@@ -97,6 +101,7 @@ impl Kernel {
             }],
             admin: BTreeMap::from([(0, Mac([0; 6])), (1, Mac([2, 0, 0, 0, 0, 0x99]))]),
             mode: EswitchMode::Switchdev,
+            devlink_ports_of_vfs: true,
             live_rename: false,
             tells_parent: true,
             udev: false,
@@ -199,6 +204,46 @@ impl Kernel {
             }
         }
         self.shown = now;
+    }
+
+    pub(super) fn eswitch(&self, pf: &str) -> Eswitch {
+        match pf {
+            PF => Eswitch::Mode(self.mode),
+            _ => Eswitch::Unknown,
+        }
+    }
+
+    /// The ports of the PF's eswitch; those of VFs are there in switchdev mode only.
+    pub(super) fn devlink_ports(&self) -> Vec<Port> {
+        let netdevs = self.links.iter().filter(|netdev| netdev.device == Some(PF));
+        netdevs
+            .filter_map(|netdev| {
+                let (flavour, hw_addr) = match netdev.port?.parse().ok()? {
+                    PortName::Physical { port, .. } => (Flavour::Physical { number: Some(port) }, None),
+                    PortName::Vf { pf, vf, .. } if self.devlink_ports_of_vfs && self.mode == EswitchMode::Switchdev => {
+                        let flavour = Flavour::Vf {
+                            pf: Some(pf),
+                            vf: Some(vf),
+                        };
+                        (flavour, self.admin.get(&vf).copied())
+                    }
+                    _ => return None,
+                };
+                Some(Port {
+                    handle: Handle::pci(&PF.parse().ok()?),
+                    index: netdev.link.index,
+                    flavour,
+                    external: false,
+                    controller: Some(0),
+                    // devlink shows the netdevs of its own namespace
+                    netdev: (netdev.ns == HOST).then(|| types::Netdev {
+                        name: netdev.link.name.clone(),
+                        ifindex: netdev.link.index,
+                    }),
+                    hw_addr,
+                })
+            })
+            .collect()
     }
 
     pub(super) fn find(&mut self, ns: usize, index: u32) -> Result<&mut Netdev, Errno> {

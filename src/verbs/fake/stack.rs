@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use super::faults::Fault;
 use super::kernel::{Kernel, UPLINK};
-use crate::net::{Address, Error, EswitchMode, Link, LinkChange, Stack};
+use crate::net::devlink::{Devlink, Handle, Port};
+use crate::net::{Address, Error, Eswitch, Link, LinkChange, Stack};
 use crate::types::{IfName, Mac, NetnsId, PciAddress};
 
 /// A kernel that the plugin, the daemon and the test share.
@@ -256,9 +257,16 @@ impl Stack for FakeStack {
         })
         .0
     }
+}
 
-    fn eswitch_mode(&self, _: &PciAddress) -> Result<Option<EswitchMode>, Error> {
-        self.ask_now("eswitch mode".to_owned(), |kernel| Ok(Some(kernel.mode)))
+impl Devlink for FakeStack {
+    fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error> {
+        self.ask_now(format!("eswitch of {pf}"), |kernel| Ok(kernel.eswitch(pf.as_str())))
+            .0
+    }
+
+    fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error> {
+        self.ask_now(format!("ports of {of}"), |kernel| Ok(kernel.devlink_ports()))
             .0
     }
 }

@@ -10,7 +10,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use kube_ovn::device::Sysfs;
-use kube_ovn::types::PciAddress;
+use kube_ovn::net::devlink::Recorded;
+use kube_ovn::resolve::{resolve, uplink};
+use kube_ovn::types::DeviceId;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -38,6 +40,13 @@ pub(super) const WORDS: &[&str] = &[
     "ifindex",
     "phys_port_name",
     "phys_switch_id",
+    "sfnum",
+    "/sys/bus/auxiliary/devices/mlx5_core.sf.4",
+    "/sys/bus/vdpa/devices/vdpa0",
+    "/sys/class/net/eth0",
+    "devlink pci/0000:03:00.0 eswitch switchdev\n",
+    "devlink pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf pfnum 0 vfnum 0\n",
+    "expect mlx5_core.sf.4 x\n",
     "\u{fffd}",
 ];
 
@@ -50,25 +59,25 @@ const MAX_LINES: usize = 300;
 pub(super) fn run(input: &[u8]) -> String {
     let root = std::env::temp_dir().join(DEPTH);
     fs::create_dir_all(root.join("sys")).unwrap();
-    let mut asked: Vec<PciAddress> = vec!["0000:03:00.2".parse().unwrap()];
+    let mut asked: Vec<DeviceId> = vec!["0000:03:00.2".parse().unwrap()];
+    let mut devlink = Recorded::default();
     for line in input.split(|byte| *byte == b'\n').take(MAX_LINES) {
-        match line.strip_prefix(b"expect ") {
-            Some(question) => {
-                let address = question.split(|byte| *byte == b' ').next().unwrap_or_default();
-                asked.extend(String::from_utf8_lossy(address).parse());
-            }
-            None => add(&root, line),
+        if let Some(question) = line.strip_prefix(b"expect ") {
+            let address = question.split(|byte| *byte == b' ').next().unwrap_or_default();
+            asked.extend(String::from_utf8_lossy(address).parse());
+        } else if let Some(answer) = line.strip_prefix(b"devlink ") {
+            let _ = devlink.add(&String::from_utf8_lossy(answer));
+        } else {
+            add(&root, line);
         }
     }
     asked.truncate(8);
     let sysfs = Sysfs::new(root.join("sys"));
     let mut answer = String::new();
-    for address in asked {
-        let facts = sysfs.vf(&address).and_then(|vf| {
-            let netdevs = sysfs.netdevs(&vf.address)?;
-            let uplink = sysfs.uplink(&vf.pf)?;
-            let representor = sysfs.representor(&vf, &uplink)?;
-            Ok(format!("{vf:?} {netdevs:?} {uplink:?} {representor:?}"))
+    for device in asked {
+        let facts = resolve(&sysfs, &devlink, &device).and_then(|found| {
+            let uplink = uplink(&sysfs, &devlink, &found.pf)?;
+            Ok(format!("{found:?} {uplink:?}"))
         });
         let text = facts.unwrap_or_else(|error| error.to_string());
         assert!(!text.contains('\n') && text.len() < 8192, "not a line: {text:?}");

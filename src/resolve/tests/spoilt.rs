@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::fixture::{Tree, answer, facts, pci};
-use super::read::read_file;
-use super::*;
+use super::{answer, facts, pci};
+use crate::device::fixture::{Tree, read_plainly};
+use crate::device::{self, NotAVf, Sysfs};
+use crate::net::devlink::Recorded;
+use crate::resolve::{Error, uplink};
 
 /// One VF on a PF in switchdev mode, which the tests below then spoil.
 const SWITCHDEV: &str = "
@@ -39,11 +41,11 @@ fn spoilt(gone: &[&str], lines: &str) -> String {
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         tree.add(line).unwrap();
     }
-    answer(&tree, "0000:03:00.2")
+    answer(&tree, &Recorded::default(), "0000:03:00.2")
 }
 
 const INTACT: &str =
-    "=> pf=0000:03:00.0 index=0 driver=- netdevs=eth9/20 uplink=p0/10:p0 switch=c2cf representor=eth0/11:pf0vf0";
+    "=> unbound 0 of 0000:03:00.0 driver=- netdevs=eth9/20 uplink=p0/10 representor=eth0/11:pf0vf0 by=sysfs";
 
 #[test]
 fn the_tree_of_these_tests_is_sound() {
@@ -55,9 +57,10 @@ fn no_such_device() {
     let tree = Tree::new(SWITCHDEV);
     let sysfs = tree.sysfs();
     let gone = pci("0000:03:00.7");
-    assert!(matches!(sysfs.vf(&gone), Err(Error::NoSuchDevice { address }) if address == gone));
-    assert!(matches!(sysfs.netdevs(&gone), Err(Error::NoSuchDevice { address }) if address == gone));
-    assert!(matches!(sysfs.uplink(&gone), Err(Error::NoSuchDevice { address }) if address == gone));
+    assert!(matches!(sysfs.vf(&gone), Err(device::Error::NoSuchDevice { address }) if address == gone));
+    assert!(matches!(sysfs.netdevs(&gone), Err(device::Error::NoSuchDevice { address }) if address == gone));
+    let no_uplink = uplink(&sysfs, &Recorded::default(), &gone);
+    assert!(matches!(no_uplink, Err(Error::Device(device::Error::NoSuchDevice { address })) if address == gone));
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn a_link_to_a_device_that_is_gone_is_no_device() {
     let tree = Tree::new("/sys/bus/pci/devices/0000:03:00.2 -> ../../../devices/pci0000:00/0000:03:00.2");
     assert!(matches!(
         tree.sysfs().vf(&pci("0000:03:00.2")),
-        Err(Error::NoSuchDevice { .. })
+        Err(device::Error::NoSuchDevice { .. })
     ));
 }
 
@@ -74,7 +77,7 @@ fn a_link_to_a_device_that_is_gone_is_no_device() {
 fn no_sysfs_is_not_no_device() {
     let tree = Tree::new("");
     assert_eq!(
-        answer(&tree, "0000:03:00.2"),
+        answer(&tree, &Recorded::default(), "0000:03:00.2"),
         "error: cannot read /sys/bus/pci/devices: No such file or directory (os error 2)"
     );
 }
@@ -83,7 +86,7 @@ fn no_sysfs_is_not_no_device() {
 fn a_pf_is_not_a_vf_and_names_its_vfs() {
     let tree = Tree::new(SWITCHDEV);
     assert_eq!(
-        answer(&tree, "0000:03:00.0"),
+        answer(&tree, &Recorded::default(), "0000:03:00.0"),
         "error: 0000:03:00.0 is not a VF: it is a PF; give one of its VFs: 0000:03:00.2 (virtfn0)"
     );
     for index in 1..200 {
@@ -94,7 +97,7 @@ fn a_pf_is_not_a_vf_and_names_its_vfs() {
         ))
         .unwrap();
     }
-    let answer = answer(&tree, "0000:03:00.0");
+    let answer = answer(&tree, &Recorded::default(), "0000:03:00.0");
     assert!(answer.ends_with(
         "0000:03:01.2 (virtfn2), 0000:03:01.3 (virtfn3), 0000:03:01.4 (virtfn4), \
                               0000:03:01.5 (virtfn5), 0000:03:01.6 (virtfn6), 0000:03:01.7 (virtfn7) and 192 more"
@@ -107,7 +110,7 @@ fn a_pf_without_vfs() {
     fs::remove_file(tree.path(&format!("{PF}/virtfn0"))).unwrap();
     let text = "error: 0000:03:00.0 is not a VF: it is a PF, and has no VFs; create them by writing their number to its \
                 sriov_numvfs";
-    assert_eq!(answer(&tree, "0000:03:00.0"), text);
+    assert_eq!(answer(&tree, &Recorded::default(), "0000:03:00.0"), text);
 }
 
 #[test]
@@ -117,7 +120,7 @@ fn a_device_without_sriov() {
     assert!(
         matches!(
             error,
-            Error::NotAVf {
+            device::Error::NotAVf {
                 reason: NotAVf::NoSriov,
                 ..
             }
@@ -271,13 +274,16 @@ fn attributes_are_one_line_of_text() {
     ] {
         fs::write(&file, bytes).unwrap();
         let text = "error: /sys/bus/pci/devices/0000:03:00.0/net/eth0/phys_port_name: expected one line of text";
-        assert_eq!(answer(&tree, "0000:03:00.2"), format!("{text}, found \"{found}\""));
+        assert_eq!(
+            answer(&tree, &Recorded::default(), "0000:03:00.2"),
+            format!("{text}, found \"{found}\"")
+        );
     }
     for blank in ["", "\n", " \n"] {
         fs::write(tree.path(&format!("{PF}/net/p0/phys_switch_id")), blank).unwrap();
         fs::write(&file, "pf0vf0").unwrap();
-        let error = facts(&tree.sysfs(), "0000:03:00.2").unwrap_err();
-        assert!(matches!(error, Error::Legacy { .. }), "{blank:?}: {error}");
+        let error = facts(&tree.sysfs(), &Recorded::default(), "0000:03:00.2").unwrap_err();
+        assert!(matches!(error, Error::NoEswitch { .. }), "{blank:?}: {error}");
     }
 }
 
@@ -299,8 +305,8 @@ fn a_fifo_does_not_hang() {
     fs::remove_file(&file).unwrap();
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
     assert!(matches!(
-        facts(&tree.sysfs(), "0000:03:00.2"),
-        Err(Error::Legacy { .. })
+        facts(&tree.sysfs(), &Recorded::default(), "0000:03:00.2"),
+        Err(Error::NoEswitch { .. })
     ));
 }
 
@@ -318,7 +324,7 @@ fn names_that_no_netdev_has() {
     let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"eth\xff");
     fs::create_dir(tree.path(&format!("{VF}/net")).join(name)).unwrap();
     assert_eq!(
-        answer(&tree, "0000:03:00.2"),
+        answer(&tree, &Recorded::default(), "0000:03:00.2"),
         "error: /sys/bus/pci/devices/0000:03:00.2/net: expected names in UTF-8, found \"eth\u{fffd}\""
     );
 }
@@ -342,7 +348,7 @@ fn two_netdevs_for_one_port() {
     );
     assert_eq!(
         spoilt(&[], &second),
-        "error: cannot tell which netdev is the representor of VF 0000:03:00.2 (VF 0 of PF 0000:03:00.0): found eth0 \
+        "error: cannot tell which is the representor of VF 0000:03:00.2 (VF 0 of PF 0000:03:00.0): found eth0 \
          (pf0vf0, switch id c2cf), eth1 (pf0vf0, switch id c2cf); no two netdevs can be the same port"
     );
 }
@@ -355,14 +361,13 @@ fn a_netdev_that_changes_while_it_is_read_is_left_out() {
         if path.ends_with("net/eth0/ifindex") {
             return Ok(READS.fetch_add(1, Ordering::Relaxed).to_string().into_bytes());
         }
-        read_file(path)
+        read_plainly(path)
     }
     let tree = Tree::new(SWITCHDEV);
-    let sysfs = Sysfs {
-        root: tree.path("/sys"),
-        read,
-    };
-    assert!(matches!(facts(&sysfs, "0000:03:00.2"), Err(Error::NoRepresentor { seen, .. }) if seen.is_empty()));
+    let sysfs = tree.sysfs_read_by(read);
+    assert!(
+        matches!(facts(&sysfs, &Recorded::default(), "0000:03:00.2"), Err(Error::NoRepresentor { seen, .. }) if seen.is_empty())
+    );
     assert_eq!(
         READS.load(Ordering::Relaxed),
         2 * 2 * 3,
@@ -374,16 +379,10 @@ fn a_netdev_that_changes_while_it_is_read_is_left_out() {
 fn the_shipped_reader_reads_the_same() {
     let tree = Tree::new(SWITCHDEV);
     assert_eq!(
-        format!("=> {}", facts(&Sysfs::new(tree.path("/sys")), "0000:03:00.2").unwrap()),
+        format!(
+            "=> {}",
+            facts(&Sysfs::new(tree.path("/sys")), &Recorded::default(), "0000:03:00.2").unwrap()
+        ),
         INTACT
-    );
-}
-
-#[test]
-fn legacy_can_be_said_by_others() {
-    assert_eq!(
-        Error::legacy(&pci("0000:42:00.0"), &"enp66s0f0np0".parse().unwrap()).to_string(),
-        "PF 0000:42:00.0 (enp66s0f0np0) is in legacy mode, offload needs switchdev: devlink dev eswitch set \
-         pci/0000:42:00.0 mode switchdev"
     );
 }

@@ -1,0 +1,382 @@
+//! Generic netlink by hand, since no crate for devlink is alive and small: one socket, one request at a time. Messages are laid
+//! out as in the kernel's Documentation/userspace-api/netlink/intro.rst.
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use nix::errno::Errno;
+
+use super::Error;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_MULTI: u16 = 0x2;
+/// What is dumped changed meanwhile.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_DUMP: u16 = 0x300;
+const NLA_TYPE_MASK: u16 = 0x3fff;
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// Length of `struct nlmsghdr`, and with `struct genlmsghdr`.
+const HEADER: usize = 16;
+const HEADERS: usize = HEADER + 4;
+
+/// The kernel makes the packets of a dump as large as the largest buffer that the socket was read with, up to 32 KiB
+/// (`netlink_dump` in `net/netlink/af_netlink.c`): with this one 127 ports come in one or two.
+const BUFFER: usize = 64 * 1024;
+/// More packets than any dump has; each is up to 32 KiB.
+const MAX_PACKETS: u32 = 4096;
+/// How often a dump is begun anew that was interrupted.
+const DUMPS: u32 = 4;
+
+/// A socket, and the number that the kernel has for one family.
+pub(super) struct Genl {
+    socket: Socket,
+    /// `None`: this kernel does not have the family.
+    family: Option<u16>,
+}
+
+/// What a family answers to a request.
+pub(super) enum Answer {
+    /// The attributes of the reply.
+    Attributes(Vec<u8>),
+    /// It says no; also when there is no such family (ENOENT).
+    Refused(Errno),
+}
+
+/// How a dump ended.
+pub(super) enum Dump {
+    /// Whole; in so many packets.
+    Whole(u32),
+    /// The kernel says no; also when there is no such family (ENOENT).
+    Refused(Errno),
+}
+
+impl Genl {
+    /// A socket in the network namespace of this thread.
+    pub(super) fn open(family: &str) -> Result<Self, Error> {
+        let what = format!("netlink family {family}");
+        let io = |cause| Error::Io {
+            what: what.clone(),
+            cause,
+        };
+        let mut socket = Socket::new(NETLINK_GENERIC).map_err(io)?;
+        socket.bind_auto().map_err(io)?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
+        // the kernel answers a generic netlink request before send(2) returns, and goes on with a dump before recv(2)
+        // returns: what is not there then never comes
+        socket.set_non_blocking(true).map_err(io)?;
+        let mut genl = Self {
+            socket,
+            family: Some(GENL_ID_CTRL),
+        };
+        genl.family = match genl.ask(&what, CTRL_CMD_GETFAMILY, &[(CTRL_ATTR_FAMILY_NAME, family)])? {
+            Answer::Attributes(attributes) => attribute(&attributes, CTRL_ATTR_FAMILY_ID).and_then(as_u16),
+            Answer::Refused(Errno::ENOENT) => None,
+            Answer::Refused(errno) => return Err(refused(&what, errno)),
+        };
+        Ok(genl)
+    }
+
+    /// One request with text attributes, and its one reply.
+    pub(super) fn ask(&self, what: &str, command: u8, attributes: &[(u16, &str)]) -> Result<Answer, Error> {
+        let Some(family) = self.family else {
+            return Ok(Answer::Refused(Errno::ENOENT));
+        };
+        self.send(what, &request(family, NLM_F_REQUEST, command, attributes))?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        self.receive(what, &mut buffer)?;
+        match messages(&buffer).next() {
+            Some(Message::Refused(errno)) => Ok(Answer::Refused(errno)),
+            Some(Message::Data { attributes, .. }) => Ok(Answer::Attributes(attributes.to_vec())),
+            _ => Err(garbled(what)),
+        }
+    }
+
+    /// All replies to a request that lists things; `each` gets the attributes of one.
+    /// When the list changed while it was read (`NLM_F_DUMP_INTR`) it is read anew, and `restart` is called.
+    pub(super) fn dump<T: Default>(
+        &self,
+        what: &str,
+        command: u8,
+        attributes: &[(u16, &str)],
+        each: impl Fn(&mut T, &[u8]) -> Result<(), Error>,
+    ) -> Result<(T, Dump), Error> {
+        let Some(family) = self.family else {
+            return Ok((T::default(), Dump::Refused(Errno::ENOENT)));
+        };
+        let mut packets = 0;
+        for _ in 0..DUMPS {
+            self.send(what, &request(family, NLM_F_REQUEST | NLM_F_DUMP, command, attributes))?;
+            let mut found = T::default();
+            match self.dump_once(what, &mut packets, |attributes| each(&mut found, attributes))? {
+                Once::Whole => return Ok((found, Dump::Whole(packets))),
+                Once::Interrupted => {}
+                Once::Refused(errno) => return Ok((T::default(), Dump::Refused(errno))),
+            }
+        }
+        Err(Error::NoAnswer {
+            what: what.to_owned(),
+            why: format!("it changed in each of {DUMPS} readings; try again when the NIC is set up"),
+        })
+    }
+
+    fn dump_once(
+        &self,
+        what: &str,
+        packets: &mut u32,
+        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Once, Error> {
+        let mut interrupted = false;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        while *packets < MAX_PACKETS {
+            *packets += 1;
+            buffer.clear();
+            self.receive(what, &mut buffer)?;
+            for message in messages(&buffer) {
+                match message {
+                    Message::Done(0) if interrupted => return Ok(Once::Interrupted),
+                    Message::Done(0) => return Ok(Once::Whole),
+                    // the dump itself failed; EMSGSIZE: one message did not fit, and never will
+                    Message::Done(code) => return Ok(Once::Refused(Errno::from_raw(code.saturating_neg()))),
+                    Message::Refused(errno) => return Ok(Once::Refused(errno)),
+                    Message::Data { flags, attributes } => {
+                        interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                        each(attributes)?;
+                        if flags & NLM_F_MULTI == 0 {
+                            return Ok(Once::Whole); // an answer in one message, not a dump
+                        }
+                    }
+                    Message::Garbled => return Err(garbled(what)),
+                }
+            }
+        }
+        Err(Error::NoAnswer {
+            what: what.to_owned(),
+            why: format!("more than {MAX_PACKETS} packets"),
+        })
+    }
+
+    fn send(&self, what: &str, message: &[u8]) -> Result<(), Error> {
+        let sent = self.socket.send(message, 0);
+        sent.map(drop).map_err(|cause| Error::Io {
+            what: what.to_owned(),
+            cause,
+        })
+    }
+
+    fn receive(&self, what: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let length = self
+            .socket
+            .recv(buffer, nix::libc::MSG_TRUNC)
+            .map_err(|cause| Error::Io {
+                what: what.to_owned(),
+                cause,
+            })?;
+        // with MSG_TRUNC it is the length that the packet has
+        if length > buffer.len() {
+            return Err(Error::NoAnswer {
+                what: what.to_owned(),
+                why: format!("a reply of {length} bytes, expected at most {BUFFER}"),
+            });
+        }
+        Ok(())
+    }
+}
+
+enum Once {
+    Whole,
+    Interrupted,
+    Refused(Errno),
+}
+
+pub(super) fn refused(what: &str, errno: Errno) -> Error {
+    Error::Kernel {
+        what: what.to_owned(),
+        errno,
+        hint: None,
+    }
+}
+
+fn garbled(what: &str) -> Error {
+    Error::NoAnswer {
+        what: what.to_owned(),
+        why: "reply is cut short".to_owned(),
+    }
+}
+
+/// A request with text attributes.
+fn request(family: u16, flags: u16, command: u8, attributes: &[(u16, &str)]) -> Vec<u8> {
+    let mut message = vec![0; 4];
+    message.extend(family.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(1u32.to_ne_bytes()); // sequence: one request is under way at a time
+    message.extend(0u32.to_ne_bytes());
+    message.extend([command, 1, 0, 0]);
+    for (kind, text) in attributes {
+        let length = u16::try_from(4 + text.len() + 1).unwrap_or(u16::MAX);
+        message.extend(length.to_ne_bytes());
+        message.extend(kind.to_ne_bytes());
+        message.extend(text.as_bytes());
+        message.push(0);
+        message.resize(message.len().next_multiple_of(4), 0);
+    }
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    message.splice(0..4, length.to_ne_bytes());
+    message
+}
+
+/// One message of a packet.
+enum Message<'a> {
+    Data {
+        flags: u16,
+        attributes: &'a [u8],
+    },
+    Refused(Errno),
+    /// The end of a dump, with its error number.
+    Done(i32),
+    Garbled,
+}
+
+/// The messages of a packet. One that is cut short or says a length that can't be is the last.
+fn messages(mut packet: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        if packet.is_empty() {
+            return None;
+        }
+        let (message, rest) = message(packet).unwrap_or((Message::Garbled, &[]));
+        packet = rest;
+        Some(message)
+    })
+}
+
+fn message(packet: &[u8]) -> Option<(Message<'_>, &[u8])> {
+    let length = usize::try_from(as_u32(packet.get(0..4)?)?).ok()?;
+    let kind = as_u16(packet.get(4..6)?)?;
+    let flags = as_u16(packet.get(6..8)?)?;
+    let body = packet.get(HEADER..length)?;
+    let rest = packet.get(length.next_multiple_of(4)..).unwrap_or_default();
+    let message = match kind {
+        NLMSG_ERROR => match i32::from_ne_bytes(body.get(..4)?.try_into().ok()?) {
+            0 => Message::Garbled, // an acknowledgement: none was asked for
+            code => Message::Refused(Errno::from_raw(code.saturating_neg())),
+        },
+        NLMSG_DONE => Message::Done(
+            body.get(..4)
+                .map_or(Some(0), |code| code.try_into().ok().map(i32::from_ne_bytes))?,
+        ),
+        _ => Message::Data {
+            flags,
+            attributes: packet.get(HEADERS..length)?,
+        },
+    };
+    Some((message, rest))
+}
+
+/// The attributes of a run of them: type and value. Ends where the run is cut short.
+pub(super) fn attributes(mut run: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(as_u16(run.get(0..2)?)?);
+        let kind = as_u16(run.get(2..4)?)? & NLA_TYPE_MASK;
+        let value = run.get(4..length)?;
+        run = run.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The first attribute of this type.
+pub(super) fn attribute(run: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(run).find_map(|(kind, value)| (kind == wanted).then_some(value))
+}
+
+pub(super) fn as_u16(value: &[u8]) -> Option<u16> {
+    value.first_chunk().copied().map(u16::from_ne_bytes)
+}
+
+pub(super) fn as_u32(value: &[u8]) -> Option<u32> {
+    value.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+/// A text: up to its NUL.
+pub(super) fn as_text(value: &[u8]) -> Option<&str> {
+    let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
+    std::str::from_utf8(value.get(..end)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+        let mut message = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend(flags.to_ne_bytes());
+        message.extend([0; 8]);
+        message.extend(body);
+        message.resize(message.len().next_multiple_of(4), 0);
+        message
+    }
+
+    #[test]
+    fn request_is_laid_out_as_the_kernel_reads_it() {
+        let message = request(0x1234, NLM_F_REQUEST, 29, &[(1, "pci")]);
+        assert_eq!(message.len(), 28);
+        assert_eq!(u32::from_ne_bytes(message[0..4].try_into().unwrap()), 28);
+        assert_eq!(&message[16..20], [29, 1, 0, 0]);
+        assert_eq!(&message[24..28], b"pci\0");
+    }
+
+    #[test]
+    fn runs_of_attributes() {
+        let mut run = Vec::new();
+        for (kind, value) in [(1u16, &b"pci\0"[..]), (25, &[1, 0]), (0x8000 | 0x91, &[7])] {
+            run.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
+            run.extend(kind.to_ne_bytes());
+            run.extend(value);
+            run.resize(run.len().next_multiple_of(4), 0);
+        }
+        assert_eq!(attribute(&run, 25).and_then(as_u16), Some(u16::from_ne_bytes([1, 0])));
+        assert_eq!(attribute(&run, 1).and_then(as_text), Some("pci"));
+        assert_eq!(
+            attribute(&run, 0x91),
+            Some(&[7][..]),
+            "the flag NLA_F_NESTED is no part of the type"
+        );
+        assert_eq!(attribute(&run, 7), None);
+        for cut in 0..run.len() {
+            let _ = attributes(&run[..cut]).count(); // never a panic
+        }
+        assert_eq!(attributes(&[0; 64]).count(), 0, "a zero length must not loop");
+    }
+
+    #[test]
+    fn packets() {
+        let mut two = packet(0x20, NLM_F_MULTI, &[3, 1, 0, 0, 8, 0, 1, 0, b'x', 0, 0, 0]);
+        two.extend(packet(NLMSG_DONE, NLM_F_MULTI, &(-90i32).to_ne_bytes()));
+        let kinds: Vec<Message<'_>> = messages(&two).collect();
+        assert!(matches!(
+            kinds.as_slice(),
+            [
+                Message::Data {
+                    flags: NLM_F_MULTI,
+                    attributes: [8, 0, 1, 0, b'x', 0, 0, 0]
+                },
+                Message::Done(-90)
+            ]
+        ));
+        for cut in 1..two.len() {
+            let last = messages(&two[..cut]).last();
+            assert!(cut == 28 || matches!(last, Some(Message::Garbled)), "cut at {cut}");
+        }
+        let refusal = packet(NLMSG_ERROR, 0, &(-19i32).to_ne_bytes());
+        assert!(matches!(
+            messages(&refusal).next(),
+            Some(Message::Refused(Errno::ENODEV))
+        ));
+        let worst = packet(NLMSG_ERROR, 0, &i32::MIN.to_ne_bytes());
+        assert!(messages(&worst).next().is_some());
+        assert_eq!(messages(&[0; 64]).count(), 1, "a zero length must not loop");
+        assert_eq!(messages(&[0xff; 64]).count(), 1);
+    }
+}
