@@ -1,4 +1,4 @@
-use crate::types::{IfName, PciAddress};
+use crate::types::{IfName, Mac, PciAddress};
 use crate::{daemon, device, net, resolve, state};
 
 /// Why a VF could not be attached or given back.
@@ -138,6 +138,20 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// Two interfaces of the pod got the same.
+    #[error(
+        "kube-ovn-daemon gave {ifname} the MAC {mac} that {other} of the same pod has: both are of provider {provider}, and before v1.16.2 kube-ovn can't tell two interfaces of one NetworkAttachmentDefinition apart; give each VF a definition of its own, or upgrade"
+    )]
+    Twins {
+        /// The interface that was to be added.
+        ifname: IfName,
+        /// What it got.
+        mac: Mac,
+        /// The interface that had it.
+        other: IfName,
+        /// The provider of both.
+        provider: String,
+    },
     /// The kernel does not show what the daemon said.
     #[error("kube-ovn-daemon said that it attached VF {device} as {ifname}, but {}", .findings.join("; "))]
     NotAsSaid {
@@ -201,7 +215,7 @@ impl Error {
             Self::State(state::Error::KeyTooLong(_)) => Kind::Environment,
             Self::State(state::Error::TooLarge { .. }) => Kind::Config,
             Self::State(_) => Kind::Io,
-            Self::Daemon(daemon::Error::Foreign { .. }) => Kind::Config,
+            Self::Daemon(daemon::Error::Foreign { .. }) | Self::Twins { .. } => Kind::Config,
             Self::Daemon(_)
             | Self::Elsewhere { .. }
             | Self::LateDaemon { .. }

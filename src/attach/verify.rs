@@ -7,6 +7,7 @@ use crate::net::{Link, Stack};
 /// not so is in one error. Routes and gateways are the daemon's business: a difference is only logged.
 pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) -> Result<Link, Error> {
     let record = &taken.record;
+    has_its_own(world, taken, reply).await?;
     let mut findings = Vec::new();
     match in_pod(&taken.pod, record).await? {
         Some(link) => interface(taken, &link, reply, &mut findings).await?,
@@ -31,6 +32,32 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
             findings,
         }),
     }
+}
+
+/// Before v1.16.2 the daemon does not look at the interface's name in a request: two interfaces of one network get one
+/// address and one MAC, and the second takes the first one's port from OVN (handler.go:106-132 at v1.15.24; 7a2b2a246).
+async fn has_its_own<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) -> Result<(), Error> {
+    let (Some(mac), claim) = (reply.mac, &taken.record.claim) else {
+        return Ok(());
+    };
+    for link in taken.pod.links().await? {
+        if link.mac != Some(mac) || link.name == claim.ifname {
+            continue;
+        }
+        let Some(device) = world.store.find(&claim.container, &link.name)? else {
+            continue;
+        };
+        let other = world.store.read(&device)?;
+        if other.is_some_and(|record| record.claim.provider == claim.provider && device != claim.device) {
+            return Err(Error::Twins {
+                ifname: claim.ifname.clone(),
+                mac,
+                other: link.name,
+                provider: claim.provider.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn interface<S: Stack>(

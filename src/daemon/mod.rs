@@ -214,10 +214,16 @@ fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
     } else {
         text
     };
+    // v1.16.0 and v1.16.1: the controller writes the addresses of two such interfaces where the daemon does not look
+    let hint = if text.contains("no address allocated to pod") {
+        "; if the pod has two interfaces of one NetworkAttachmentDefinition, that needs kube-ovn v1.16.2 or later"
+    } else {
+        ""
+    };
     Error::Refused {
         what,
         status: status.as_u16(),
-        text,
+        text: text + hint,
     }
 }
 
@@ -262,6 +268,8 @@ mod tests {
             "no address allocated"
         );
         assert_eq!(reason("404: Page Not Found\n"), "404: Page Not Found");
+        let waited = reason("{\"error\": \"no address allocated to pod default/a provider x.y.ovn, please see …\"}");
+        assert!(waited.ends_with("needs kube-ovn v1.16.2 or later"), "{waited}");
         assert_eq!(reason(""), "no reason given");
         assert_eq!(reason("{\"error\":\"\"}"), "no reason given");
         assert_eq!(reason(&"x".repeat(100_000)).len(), MAX_WORDS);

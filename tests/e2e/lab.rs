@@ -115,6 +115,19 @@ impl Lab {
         Daemon::write_pods(&self.pods);
     }
 
+    /// Other annotations under another provider.
+    pub(crate) fn annotate_as(&mut self, pod: &Pod, provider: &str, key: &str, value: impl Into<Value>) {
+        self.pods[pod.key()][provider][key] = value.into();
+        Daemon::write_pods(&self.pods);
+    }
+
+    /// No annotations under its own provider.
+    pub(crate) fn withdraw(&mut self, pod: &Pod) {
+        let providers = self.pods[pod.key()].as_object_mut().expect("an object");
+        providers.remove(pod.provider);
+        Daemon::write_pods(&self.pods);
+    }
+
     /// It is gone from the API server.
     pub(crate) fn forget(&mut self, pod: &Pod) {
         self.pods.as_object_mut().expect("an object").remove(&pod.key());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::attachment::{assert_in_pod, assert_no_port, port_name};
 use crate::call::Answer;
-use crate::command::{eventually, ip_json, ovsdb};
+use crate::command::{eventually, ip_json, ovsdb, run};
 use crate::daemon::HEAD;
 use crate::lab::Lab;
 use crate::nic::{Vf, vf};
@@ -116,4 +116,82 @@ fn del_when_the_pod_is_gone() {
         assert_no_port(&pod);
         lab.assert_as_before();
     }
+}
+
+/// Before v1.16.2 the daemon gives both what the first one has; where the controller (v1.16.0, v1.16.1) writes something for
+/// each, it finds nothing.
+#[test]
+fn two_vfs_of_one_network() {
+    let vfs = [vf(0, 0), vf(0, 1)];
+    let mut lab = Lab::with(&[HEAD, &["--daemon-version", "v1.15.24"]].concat());
+    let first = lab.pod(1);
+    let second = first.with_interface(0, "net1");
+    first.add(&vfs[0]).run().result();
+    let cause = "before v1.16.2 kube-ovn can't tell two interfaces of one NetworkAttachmentDefinition apart";
+    second.add(&vfs[1]).run().failure(7, cause);
+    assert_in_pod(&first, &vfs[0], &[&format!("{}/16", first.ipv4)]);
+    second.del(&vfs[1]).run().silent();
+    first.del(&vfs[0]).run().silent();
+    lab.assert_as_before();
+
+    for version in ["v1.16.1", "v1.16.2"] {
+        let mut lab = Lab::with(&[HEAD, &["--daemon-version", version]].concat());
+        let first = lab.pod_in(0, 1, "net1");
+        let second = first.with_interface(0, "net2");
+        let (other, named) = (
+            lab.pod(2),
+            ["net1", "net2"].map(|ifname| format!("{}.{ifname}", first.provider)),
+        );
+        lab.provide(&first, &named[0]);
+        lab.provide(&first, &named[1]);
+        lab.withdraw(&first);
+        lab.annotate_as(&first, &named[1], "ip", other.ipv4.as_str());
+        lab.annotate_as(&first, &named[1], "mac", other.mac.as_str());
+        if version == "v1.16.1" {
+            let failed = first.add(&vfs[0]).run();
+            failed.failure(
+                11,
+                "two interfaces of one NetworkAttachmentDefinition, that needs kube-ovn v1.16.2",
+            );
+            lab.assert_as_before();
+            continue;
+        }
+        let ports = named.each_ref().map(|name| format!("pod1.default.{name}"));
+        for (port, pod) in ports.iter().zip([&first, &other]) {
+            run("ovn-nbctl", &["lsp-add", "ovn-default", port]);
+            run(
+                "ovn-nbctl",
+                &["lsp-set-addresses", port, &format!("{} {}", pod.mac, pod.ipv4)],
+            );
+        }
+        first.add(&vfs[0]).run().result();
+        let result = second.add(&vfs[1]).run().result();
+        assert_eq!(result["ips"][0]["address"], format!("{}/16", other.ipv4), "{result}");
+        for pod in [&first, &second] {
+            assert_port(pod);
+        }
+        second.del(&vfs[1]).run().silent();
+        first.del(&vfs[0]).run().silent();
+        ports.iter().for_each(|port| drop(run("ovn-nbctl", &["lsp-del", port])));
+        lab.assert_as_before();
+    }
+}
+
+/// Up to v1.16 the daemon takes the number of the PF in a representor's name for that of the PCI function. The lab's second
+/// PF is number 1 and function 0 of its device: the daemon takes the representor of the first PF's VF. ADD says what is not
+/// so, and gives back what it holds; a representor of another VF it leaves alone.
+#[test]
+fn a_daemon_that_takes_another_vfs_representor() {
+    let mut lab = Lab::with(&[HEAD, &["--daemon-version", "v1.16.2"]].concat());
+    let pod = lab.pod(1);
+    let (vf, robbed) = (vf(1, 0), vf(0, 0));
+    let own = vf.representor().unwrap();
+    let answer = pod.add(&vf).run();
+    answer.failure(102, &format!("its representor {own} is in no OVS bridge"));
+    pod.assert_empty();
+    assert_no_port(&pod);
+    assert_eq!(vf.representor(), Some(own));
+    assert_eq!(robbed.representor(), Some(port_name(&pod)), "the daemon renamed it");
+    lab.before.restore();
+    lab.assert_as_before();
 }

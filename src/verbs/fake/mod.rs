@@ -299,6 +299,16 @@ impl Host {
         std::fs::write(directory.join(key), VF).unwrap();
     }
 
+    /// Makes the record of a pod's attachment be one of this VF.
+    pub(super) fn give_record_to(&self, pod: &Pod, device: &str) {
+        let state = self.dir.path().join("state");
+        let record = std::fs::read_to_string(state.join(format!("vf/{VF}.json"))).unwrap();
+        std::fs::write(state.join(format!("vf/{device}.json")), record.replace(VF, device)).unwrap();
+        std::fs::remove_file(state.join(format!("vf/{VF}.json"))).unwrap();
+        let key = format!("{}:{}", pod.container, pod.ifname);
+        std::fs::write(state.join("attachment").join(key), device).unwrap();
+    }
+
     /// The state directory is gone, or never was: another program made the attachments.
     pub(super) fn lose_records(&self) {
         std::fs::remove_dir_all(self.dir.path().join("state")).unwrap();

@@ -1,7 +1,7 @@
 //! The daemon or Open vSwitch does not do its part, or has done it before.
 
 use super::{MODES, attached, place};
-use crate::verbs::fake::{FailAdd, HOST, Host, REPRESENTOR, host_nic, name};
+use crate::verbs::fake::{FailAdd, HOST, Host, OTHER_VF, Pod, REPRESENTOR, VF_LINK, host_nic, mac_of, name};
 
 /// Nothing of the pod is forwarded any more when the port goes, and the daemon is not told what it must not touch.
 #[tokio::test]
@@ -137,5 +137,39 @@ async fn representor_is_a_port_already() {
         let message = host.add(&host.pod("pod2", "net1")).await.failure();
         assert!(message.contains("is a port of ovs-system already"), "{message}");
         assert_eq!((host.snapshot(), host.records()), (held, Vec::new()));
+    }
+}
+
+/// Up to v1.15 kube-ovn gives every interface of one network in a pod the same.
+#[tokio::test]
+async fn two_interfaces_of_one_network_on_an_old_daemon() {
+    for mode in MODES {
+        let (host, before, first) = attached(mode, "net1").await;
+        // as though the first one had another VF
+        host.give_record_to(&first, OTHER_VF);
+        host.with(|kernel| {
+            let vf = (kernel.links.iter_mut())
+                .find(|netdev| netdev.link.index == VF_LINK)
+                .unwrap();
+            (vf.ns, vf.link.name) = (HOST, name("ens1f0v0"));
+            let mac = Some(mac_of(&first.name));
+            kernel.plug_in(first.ns, 60, "net1");
+            kernel
+                .links
+                .iter_mut()
+                .rev()
+                .take(1)
+                .for_each(|netdev| netdev.link.mac = mac);
+            kernel.del_port(&host_nic(&first.container, "net1"));
+        });
+        let second = Pod {
+            ifname: "net2".to_owned(),
+            ..first.clone()
+        };
+        let message = host.add(&second).await.failure();
+        let cause = "net1 of the same pod has: both are of provider sriov.default.ovn, and before v1.16.2 kube-ovn";
+        assert!(message.contains(cause), "{message}");
+        assert_eq!(host.records().len(), 2, "the first one's stay");
+        assert_ne!(host.snapshot(), before, "the first one keeps its interface");
     }
 }
