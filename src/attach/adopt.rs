@@ -1,8 +1,11 @@
-use super::take::{attempt_name, before};
+use super::restore::before;
+use super::take::attempt_name;
 use super::{Error, World};
 use crate::net::Stack;
 use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
 use crate::types::Mac;
+
+const IFF_MULTICAST: u32 = 1 << 12;
 
 /// A record for an attachment that the stock plugin made before this one took its place: DEL has none, but the VF is in
 /// the pod, beyond doubt (its parent device says so), and would come home only when the kernel ends the namespace,
@@ -44,11 +47,16 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
         netns_id: pod.id(),
         pf: found.pf,
         vf_index: found.number,
-        vf: Before {
+        vf: Some(Before {
             name,
             alias: String::new(),
+            // what ether_setup gives; the pod may have set others
+            flags: Some(IFF_MULTICAST),
+            // udev's can't be told from the pod's
+            alt_names: None,
+            xdp: 0,
             ..before(&link)
-        },
+        }),
         representor: before(&representor),
         admin_mac: Some(Mac([0; 6])),
         attempt,

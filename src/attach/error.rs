@@ -56,9 +56,9 @@ pub enum Error {
         "VF {0} has no driver bound, expected the NIC's, so it has no netdev: echo {0} > /sys/bus/pci/drivers_probe"
     )]
     NoDriver(PciAddress),
-    /// The VF has a driver that makes no netdev, for virtual machines and DPDK.
+    /// The VF has a driver that makes no netdev and is none of VFIO's.
     #[error(
-        "VF {device} is bound to {driver}, which gives it no netdev; this version attaches VFs with the NIC's own driver only: choose a device plugin pool with that driver"
+        "VF {device} is bound to {driver}, which gives it no netdev; expected the NIC's own driver, or vfio-pci for a virtual machine: choose another device plugin pool"
     )]
     UserspaceDriver {
         /// The VF.
@@ -77,6 +77,41 @@ pub enum Error {
         name: String,
         /// Who uses it.
         driver: String,
+    },
+    /// Netconf and VF are not of one kind.
+    #[error(
+        "VF {device} is bound to {driver}, but the NetworkAttachmentDefinition says vf_driver {vf_driver:?}: name a device plugin pool whose VFs have that driver, or change vf_driver ({})",
+        if .driver.contains("vfio") { "vfio-pci, for virtual machines" } else { "none, for a VF with a netdev" }
+    )]
+    OtherDriver {
+        /// The VF.
+        device: PciAddress,
+        /// Its driver.
+        driver: String,
+        /// What the netconf says.
+        vf_driver: String,
+    },
+    /// The port of a VF without a netdev, of which we have no record.
+    #[error(
+        "representor {name} of VF {device} is a port of another sandbox, of which there is no record, and nothing tells whether a virtual machine of it uses the VF; if none does: ovs-vsctl del-port {name}"
+    )]
+    MachinesPort {
+        /// The representor.
+        name: IfName,
+        /// The VF.
+        device: PciAddress,
+    },
+    /// The PF has another MAC for the VF.
+    #[error(
+        "the PF of VF {device} has MAC {found} for it after it was set, expected {expected}: does the driver refuse it?"
+    )]
+    AdminMac {
+        /// The VF.
+        device: PciAddress,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        expected: Mac,
     },
     /// The VF's netdev is in no namespace that we can see.
     #[error(
@@ -201,6 +236,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Device(error) | Self::Resolve(resolve::Error::Device(error)) => of_device(error),
+            Self::OtherDriver { .. } => Kind::Config,
             Self::Resolve(resolve::Error::Net(_)) => Kind::Internal,
             Self::Resolve(resolve::Error::NoNetdev { .. }) => Kind::TryAgain,
             Self::Resolve(_)
@@ -208,7 +244,8 @@ impl Error {
             | Self::NoDriver(_)
             | Self::UserspaceDriver { .. }
             | Self::ManyNetdevs { .. }
-            | Self::ForeignPort { .. } => Kind::NodeNotReady,
+            | Self::ForeignPort { .. }
+            | Self::MachinesPort { .. } => Kind::NodeNotReady,
             Self::Net(net::Error::NoNetns { .. } | net::Error::NotANetns { .. }) => Kind::Environment,
             Self::Net(_) => Kind::Internal,
             Self::State(state::Error::Busy { .. }) => Kind::TryAgain,
@@ -224,7 +261,7 @@ impl Error {
             Self::OwnNetns { .. } => Kind::OwnNetns,
             Self::NameTaken { .. } => Kind::Environment,
             Self::Held { .. } => Kind::Held,
-            Self::NotAsSaid { .. } => Kind::NotAsSaid,
+            Self::NotAsSaid { .. } | Self::AdminMac { .. } => Kind::NotAsSaid,
         }
     }
 }

@@ -51,11 +51,14 @@ pub(super) async fn locate<'a, S: Stack>(
 /// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof. Kernels before 5.14 tell none;
 /// nor does any kernel for a software link, which may well have the index that the VF had in the host.
 pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
+    let Some(before) = &record.vf else {
+        return Ok(None);
+    };
     let is_ours = |link: &Link| {
         link.belongs_to(&record.claim.device)
-            .unwrap_or(!link.software && link.index == record.vf.ifindex)
+            .unwrap_or(!link.software && link.index == before.ifindex)
     };
-    if let Some(link) = pod.link(record.vf.ifindex).await?
+    if let Some(link) = pod.link(before.ifindex).await?
         && is_ours(&link)
     {
         return Ok(Some(link));

@@ -5,6 +5,7 @@
 //! prepare   pod's IPv6 sysctls, stale port of the representor, the attempt's name
 //!           … the verb asks the daemon …
 //! plumb     only when the daemon left the VF to us: one move, then MAC, MTU, addresses, routes
+//!           a VF on a vfio driver has no netdev: nothing moves, its MAC is the one that the PF administers
 //! verify    look at the kernel: is it as the daemon said?
 //! undo      from any of these points, and from a finished attachment: everything back, then drop the record
 //! ```
@@ -15,8 +16,10 @@
 mod adopt;
 mod error;
 mod locate;
+mod machine;
 mod plumb;
 mod prepare;
+mod restore;
 mod take;
 mod undo;
 mod verify;
@@ -33,6 +36,7 @@ use crate::types::PciAddress;
 
 pub use adopt::adopt;
 pub use error::{Error, Kind};
+pub use machine::administer_mac;
 pub use plumb::plumb;
 pub use prepare::prepare;
 pub use take::{Taken, take};

@@ -13,15 +13,18 @@ const POLL: Duration = Duration::from_millis(20);
 pub async fn plumb<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply) -> Result<(), Error> {
     let record = &taken.record;
     let pod = &taken.pod;
-    world.host.move_to(record.vf.ifindex, pod, &record.claim.ifname).await?;
+    let Some(before) = &record.vf else {
+        return Ok(()); // a virtual machine finds the VF where it is
+    };
+    world.host.move_to(before.ifindex, pod, &record.claim.ifname).await?;
     let Some(link) = in_pod(pod, record).await? else {
-        return Err(net::Error::gone(record.vf.ifindex).into());
+        return Err(net::Error::gone(before.ifindex).into());
     };
     let change = LinkChange {
         mac: reply.mac,
         mtu: (reply.mtu > 0).then_some(reply.mtu),
         // what the released daemons leave there too: the name to give back if all records are lost
-        alias: Some(record.vf.name.to_string()),
+        alias: Some(before.name.to_string()),
         ..LinkChange::default()
     };
     pod.change(link.index, &change).await?;

@@ -9,7 +9,9 @@ use crate::types::IfName;
 pub async fn prepare<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Result<(), Error> {
     taken.pod.set_sysctls(&net::IPV6_SYSCTLS)?;
     purge_stale_port(world, taken).await?;
-    net::rename(&world.host, taken.record.vf.ifindex, &taken.record.attempt).await?;
+    if let Some(vf) = &taken.record.vf {
+        net::rename(&world.host, vf.ifindex, &taken.record.attempt).await?;
+    }
     Ok(())
 }
 

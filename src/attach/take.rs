@@ -2,12 +2,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::prepare::port_owner;
+use super::restore::{admin_mac, before, with_addresses};
 use super::{Error, World, is_live, pods_of, readable, undo};
 use crate::device::{Kind, Netdev};
 use crate::net::{Link, Stack};
 use crate::resolve::Resolved;
-use crate::state::{Before, Claim, FORMAT, Lock, Record, Stage};
-use crate::types::{IfName, Mac, PciAddress};
+use crate::state::{Claim, FORMAT, Lock, Record, Stage};
+use crate::types::{IfName, PciAddress};
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
@@ -16,6 +17,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Taken<S> {
     /// What is on disk.
     pub record: Record,
+    /// The driver by which the VF is handed to user space; such a VF has no netdev.
+    pub vfio: Option<String>,
     /// The pod's namespace.
     pub pod: S,
     pub(super) lock: Lock,
@@ -36,8 +39,13 @@ impl<S: Stack> Taken<S> {
     }
 }
 
-/// Makes the VF ours: on an error, nothing was changed and no record is left.
-pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Instant) -> Result<Taken<S>, Error> {
+/// Makes the VF ours: on an error, nothing was changed and no record is left. `vf_driver` is the netconf's.
+pub async fn take<S: Stack>(
+    world: &World<S>,
+    claim: &Claim,
+    vf_driver: &str,
+    lock_deadline: Instant,
+) -> Result<Taken<S>, Error> {
     let pod = world.host.open(&claim.netns)?;
     if pod.id() == world.host.id() {
         return Err(Error::OwnNetns {
@@ -47,6 +55,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
     }
     // asked before the lock, so that a wrong address does not leave a lock file behind
     world.sysfs.vf(&claim.device)?;
+    refuse_second_interface(world, claim)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
     end_dead_holder(world, claim, &lock).await?;
     wait_for_a_late_daemon(world, &claim.device, lock_deadline).await?;
@@ -57,11 +66,16 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         });
     }
     let found = world.resolve(&claim.device)?;
-    refuse_without_netdev(claim, &found)?;
-    let netdev = the_netdev(world, claim, &found).await?;
-    let vf_link = fresh(world, &netdev).await?;
+    let vfio = vfio_driver(claim, &found, vf_driver)?;
+    let vf = match vfio {
+        Some(_) => None,
+        None => {
+            let link = fresh(world, &the_netdev(world, claim, &found).await?).await?;
+            Some(with_addresses(world, before(&link)).await?)
+        }
+    };
     let representor_link = fresh(world, &found.representor.netdev).await?;
-    refuse_foreign_port(world, claim, &representor_link).await?;
+    refuse_foreign_port(world, claim, &representor_link, vfio.is_some()).await?;
     let record = Record {
         format: FORMAT,
         stage: Stage::Preparing,
@@ -69,7 +83,7 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         netns_id: pod.id(),
         pf: found.pf.clone(),
         vf_index: found.number,
-        vf: before(&vf_link),
+        vf,
         representor: before(&representor_link),
         admin_mac: admin_mac(world, &found).await?,
         attempt: attempt_name()?,
@@ -81,7 +95,47 @@ pub async fn take<S: Stack>(world: &World<S>, claim: &Claim, lock_deadline: Inst
         world.store.forget(&record.claim.container, &record.claim.ifname)?;
         return Err(error.into());
     }
-    Ok(Taken { record, pod, lock })
+    Ok(Taken {
+        record,
+        vfio,
+        pod,
+        lock,
+    })
+}
+
+/// The driver by which a virtual machine gets the VF; `None` for a VF with a netdev. And whether the netconf means such a VF:
+/// for the daemon only the word `vfio-pci` means something there (`ovs_linux.go:1778` at 1533681d7), with it, it is content with
+/// any VF of that driver, and without it, it wants a netdev.
+fn vfio_driver(claim: &Claim, found: &Resolved, vf_driver: &str) -> Result<Option<String>, Error> {
+    let device = claim.device.clone();
+    let driver = found.driver.clone().unwrap_or_default();
+    let vfio = match &found.kind {
+        Kind::Vf | Kind::Sf => None,
+        Kind::Unbound => return Err(Error::NoDriver(device)),
+        Kind::Userspace if is_vfio(&driver) => Some(driver.clone()),
+        Kind::Userspace => return Err(Error::UserspaceDriver { device, driver }),
+        Kind::Vdpa { name, driver } => {
+            return Err(Error::Vdpa {
+                device,
+                name: name.clone(),
+                driver: driver.clone().unwrap_or_else(|| "no driver".to_owned()),
+            });
+        }
+    };
+    if vf_driver.is_empty() || is_vfio(vf_driver) == vfio.is_some() {
+        return Ok(vfio);
+    }
+    Err(Error::OtherDriver {
+        device,
+        driver,
+        vf_driver: vf_driver.to_owned(),
+    })
+}
+
+/// vfio-pci, or one that does more for a certain device; all of these have it in their names (drivers/vfio/pci in the kernel:
+/// `mlx5_vfio_pci`, `nvgrace-gpu-vfio-pci`, `hisi-acc-vfio-pci` …).
+fn is_vfio(driver: &str) -> bool {
+    driver.contains("vfio")
 }
 
 /// A VF has one holder. A dead one's attachment is ended first; a live one's is none of our business.
@@ -90,20 +144,7 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         return Ok(());
     };
     if is_live(world, &record)? {
-        let hint = if record.is_of(&claim.container, &claim.ifname) {
-            "it was added already: a repeated ADD needs a DEL first"
-        } else if record.claim.container == claim.container {
-            "Multus gives the default network and a further network of a pod the same VF when both name the same \
-             NetworkAttachmentDefinition: name another one for the second"
-        } else {
-            "delete that pod first, or ask why the device plugin gave one VF to two pods"
-        };
-        return Err(Error::Held {
-            device: claim.device.clone(),
-            holder: record.holder(),
-            netns: record.claim.netns.display().to_string(),
-            hint,
-        });
+        return Err(held(claim, &record));
     }
     log::warn!(
         "VF {} is still recorded for {}, which has ended: giving it back first",
@@ -111,6 +152,39 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         record.holder()
     );
     undo(world, &record, lock, pods_of(world, &record, None)).await
+}
+
+/// Multus sends one VF for two interfaces of a pod, and then nothing that is under way will change that: the answer need not
+/// wait for the lock.
+fn refuse_second_interface<S: Stack>(world: &World<S>, claim: &Claim) -> Result<(), Error> {
+    match world.store.read(&claim.device) {
+        Ok(Some(record))
+            if record.claim.container == claim.container
+                && record.claim.ifname != claim.ifname
+                && is_live(world, &record)? =>
+        {
+            Err(held(claim, &record))
+        }
+        // whatever else is the matter is found under the lock
+        _ => Ok(()),
+    }
+}
+
+fn held(claim: &Claim, record: &Record) -> Error {
+    let hint = if record.is_of(&claim.container, &claim.ifname) {
+        "it was added already: a repeated ADD needs a DEL first"
+    } else if record.claim.container == claim.container {
+        "Multus gives the default network and a further network of a pod the same VF when both name the same \
+             NetworkAttachmentDefinition: name another one for the second"
+    } else {
+        "delete that pod first, or ask why the device plugin gave one VF to two pods"
+    };
+    Error::Held {
+        device: claim.device.clone(),
+        holder: record.holder(),
+        netns: record.claim.netns.display().to_string(),
+        hint,
+    }
 }
 
 /// The daemon goes on with a request when its client has given up. As long as it may not have looked at the VF yet, it would
@@ -140,35 +214,6 @@ async fn wait_for_a_late_daemon<S: Stack>(
     }
 }
 
-/// Of what can be resolved, only a VF with a netdev can be attached.
-fn refuse_without_netdev(claim: &Claim, found: &Resolved) -> Result<(), Error> {
-    let device = claim.device.clone();
-    let driver = found.driver.clone().unwrap_or_default();
-    match &found.kind {
-        Kind::Vf | Kind::Sf => Ok(()),
-        Kind::Unbound => Err(Error::NoDriver(device)),
-        Kind::Userspace => Err(Error::UserspaceDriver { device, driver }),
-        Kind::Vdpa { name, driver } => Err(Error::Vdpa {
-            device,
-            name: name.clone(),
-            driver: driver.clone().unwrap_or_else(|| "no driver".to_owned()),
-        }),
-    }
-}
-
-/// The MAC that the PF administers for the VF. devlink tells it with the port; else the PF's link does, in a message that holds
-/// all its VFs.
-async fn admin_mac<S: Stack>(world: &World<S>, found: &Resolved) -> Result<Option<Mac>, Error> {
-    if found.admin_mac.is_some() {
-        return Ok(found.admin_mac);
-    }
-    let uplink = match &found.uplink {
-        Some(uplink) => uplink.ifindex,
-        None => world.uplink(&found.pf)?.netdev.ifindex,
-    };
-    Ok(world.host.vf_mac(uplink, found.number).await?)
-}
-
 /// The VF's one netdev in the host's namespace; waits for one that is still coming home from a pod.
 async fn the_netdev<S: Stack>(world: &World<S>, claim: &Claim, found: &Resolved) -> Result<Netdev, Error> {
     let start = Instant::now();
@@ -196,11 +241,27 @@ async fn the_netdev<S: Stack>(world: &World<S>, claim: &Claim, found: &Resolved)
     }
 }
 
-/// A representor that is in a bridge under a name that the daemon does not give was put there by somebody else.
-async fn refuse_foreign_port<S: Stack>(world: &World<S>, claim: &Claim, representor: &Link) -> Result<(), Error> {
-    let Some(master) = representor.master.filter(|_| port_owner(&representor.name).is_none()) else {
+/// A representor that is in a bridge under a name that the daemon does not give was put there by somebody else. Under one that
+/// it gives, it is a sandbox's that has ended without a DEL, if the VF's netdev is in the host; but where a VF without a netdev
+/// is proves nothing: a virtual machine that another plugin attached may be using it.
+async fn refuse_foreign_port<S: Stack>(
+    world: &World<S>,
+    claim: &Claim,
+    representor: &Link,
+    is_vfio: bool,
+) -> Result<(), Error> {
+    let Some(master) = representor
+        .master
+        .filter(|_| is_vfio || port_owner(&representor.name).is_none())
+    else {
         return Ok(());
     };
+    if is_vfio && port_owner(&representor.name).is_some() {
+        return Err(Error::MachinesPort {
+            name: representor.name.clone(),
+            device: claim.device.clone(),
+        });
+    }
     let master = world
         .host
         .link(master)
@@ -217,17 +278,6 @@ async fn fresh<S: Stack>(world: &World<S>, netdev: &Netdev) -> Result<Link, Erro
     match world.host.link(netdev.ifindex).await? {
         Some(link) => Ok(link),
         None => Err(crate::net::Error::gone(netdev.ifindex).into()),
-    }
-}
-
-pub(super) fn before(link: &Link) -> Before {
-    Before {
-        ifindex: link.index,
-        name: link.name.clone(),
-        mac: link.mac,
-        mtu: link.mtu,
-        alias: link.alias.clone(),
-        up: link.up,
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::locate::{Place, locate};
+use super::restore::{restore, restore_addresses, restore_admin_mac, strip_in_pod};
 use super::{Error, World, port_removal, port_removal_beside_a_newer_sandbox};
 use crate::daemon::Client;
 use crate::net::{self, Link, LinkChange, Stack};
@@ -24,7 +25,10 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
     let record = &ending(world, record);
     let mut problems = Vec::new();
     // every step is taken even when an earlier one failed: what can be given back is
-    let vf = note(&mut problems, bring_home(world, record, pods).await).flatten();
+    let vf = match &record.vf {
+        Some(before) => note(&mut problems, bring_home(world, record, before, pods).await).flatten(),
+        None => None, // a virtual machine has it, and never its netdev
+    };
     if record.stage >= Stage::Asked {
         let representor = note(&mut problems, representor(world, record).await).flatten();
         if let Some(link) = representor.as_ref().filter(|link| link.up) {
@@ -41,12 +45,13 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
             note(&mut problems, restore_name(world, link.index, name).await);
         }
     }
-    if let Some(link) = &vf {
-        note(&mut problems, restore(world, link, &record.vf).await);
+    if let (Some(link), Some(before)) = (&vf, &record.vf) {
+        note(&mut problems, restore(world, link, before).await);
         // the daemon has never heard of this attempt, so the VF may be as it was in every way
-        if record.stage == Stage::Preparing && record.vf.up {
+        if record.stage == Stage::Preparing && before.up {
             note(&mut problems, unless_gone(world.host.change(link.index, &UP).await));
         }
+        restore_addresses(world, link, before).await;
     }
     if problems.is_empty() {
         if let Some(asked) = record.asked {
@@ -84,20 +89,20 @@ fn ending<S>(world: &World<S>, record: &Record) -> Record {
 }
 
 const DOWN: LinkChange = LinkChange {
-    name: None,
-    mac: None,
-    mtu: None,
     up: Some(false),
-    alias: None,
+    ..LinkChange::NONE
 };
-const UP: LinkChange = LinkChange { up: Some(true), ..DOWN };
+const UP: LinkChange = LinkChange {
+    up: Some(true),
+    ..LinkChange::NONE
+};
 
 /// Keeps the error of a step in words, and goes on.
 fn note<T, E: std::fmt::Display>(problems: &mut Vec<String>, result: Result<T, E>) -> Option<T> {
     result.map_err(|e| problems.push(e.to_string())).ok()
 }
 
-fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
+pub(super) fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
     match result {
         Err(e) if e.is_gone() => Ok(()),
         other => other,
@@ -105,28 +110,27 @@ fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
 }
 
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
-async fn bring_home<S: Stack>(world: &World<S>, record: &Record, mut pods: Vec<S>) -> Result<Option<Link>, Error> {
+async fn bring_home<S: Stack>(
+    world: &World<S>,
+    record: &Record,
+    before: &Before,
+    mut pods: Vec<S>,
+) -> Result<Option<Link>, Error> {
     let start = Instant::now();
     let mut refused = false;
     loop {
         match locate(world, record, &pods).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
             Place::Host(link) => {
-                if link.up && (link.name != record.vf.name || record.stage >= Stage::Asked) {
+                if link.up && (link.name != before.name || record.stage >= Stage::Asked) {
                     unless_gone(world.host.change(link.index, &DOWN).await)?;
                 }
-                restore_vf_name(world, link.index, record).await?;
+                restore_vf_name(world, link.index, &before.name, &record.attempt).await?;
                 return Ok(Some(link));
             }
             Place::Pod(pod, link) => {
-                let old = &record.vf.name;
-                let name = if refused { &record.attempt } else { old };
-                for alternative in &link.alt_names {
-                    // udev gave the old name to the renamed VF; the kernel would give it the same name once more
-                    if refused || alternative == old.as_str() {
-                        unless_gone(pod.drop_alt_name(link.index, alternative).await)?;
-                    }
-                }
+                let name = if refused { &record.attempt } else { &before.name };
+                strip_in_pod(pod, &link, before, refused).await?;
                 match pod.move_to(link.index, &world.host, name).await {
                     // ENODEV: it moved or went by itself. Look again.
                     Ok(()) => {}
@@ -218,68 +222,6 @@ pub(super) async fn wait_for_port_gone<S: Stack>(
     }
 }
 
-/// The daemon set the VF's MAC through the PF.
-async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Record) -> Result<(), Error> {
-    let Some(before) = record.admin_mac else {
-        return Ok(());
-    };
-    let Ok(vf) = world.sysfs.vf(&record.claim.device) else {
-        return Ok(());
-    };
-    let uplink = match world.uplink(&vf.pf) {
-        Err(error) if error.is_unanswered() => return Err(error.into()),
-        Err(_) => return Ok(()), // no PF driver: there is nothing that could hold a MAC
-        Ok(uplink) => uplink,
-    };
-    let pf = uplink.netdev.ifindex;
-    let told = world.resolve(&vf.address).ok().and_then(|found| found.admin_mac);
-    let now = match told {
-        Some(mac) => Some(mac),
-        None => world.host.vf_mac(pf, record.vf_index).await?,
-    };
-    match now {
-        Some(now) if now != before => Ok(tolerate(world.host.set_vf_mac(pf, record.vf_index, before).await)?),
-        _ => Ok(()),
-    }
-}
-
-/// Gives a link its MAC, MTU and alias back, each on its own: a driver that refuses one must not keep the others.
-async fn restore<S: Stack>(world: &World<S>, link: &Link, before: &Before) -> Result<(), net::Error> {
-    let Some(now) = world.host.link(link.index).await? else {
-        return Ok(());
-    };
-    let changes = [
-        LinkChange {
-            mac: before.mac.filter(|mac| now.mac != Some(*mac)),
-            ..LinkChange::default()
-        },
-        LinkChange {
-            mtu: Some(before.mtu).filter(|mtu| now.mtu != *mtu),
-            ..LinkChange::default()
-        },
-        LinkChange {
-            alias: Some(before.alias.clone()).filter(|alias| now.alias != *alias),
-            ..LinkChange::default()
-        },
-    ];
-    for change in changes.iter().filter(|change| **change != LinkChange::default()) {
-        tolerate(world.host.change(link.index, change).await)?;
-    }
-    Ok(())
-}
-
-/// What a driver refuses to take back it will refuse for ever, and a pod that can't end is worse: say it and go on.
-fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
-    match result {
-        Err(e) if e.is_gone() => Ok(()),
-        Err(e) if e.is_refusal() => {
-            log::warn!("left as it is: {e}");
-            Ok(())
-        }
-        other => other,
-    }
-}
-
 /// Gives a link its old name; `false` when another has taken that name.
 async fn restore_name<S: Stack>(world: &World<S>, index: u32, name: &IfName) -> Result<bool, net::Error> {
     match net::rename(&world.host, index, name).await {
@@ -293,9 +235,14 @@ async fn restore_name<S: Stack>(world: &World<S>, index: u32, name: &IfName) -> 
 
 /// The same for the VF. A name that a pod gave it must not stay in the host, so it gets the attempt's, which nobody
 /// else has, when it can't have its own; a VF is known by its PCI address, so this keeps nobody from using it.
-async fn restore_vf_name<S: Stack>(world: &World<S>, index: u32, record: &Record) -> Result<(), net::Error> {
-    if restore_name(world, index, &record.vf.name).await? {
+async fn restore_vf_name<S: Stack>(
+    world: &World<S>,
+    index: u32,
+    name: &IfName,
+    attempt: &IfName,
+) -> Result<(), net::Error> {
+    if restore_name(world, index, name).await? {
         return Ok(());
     }
-    unless_gone(net::rename(&world.host, index, &record.attempt).await)
+    unless_gone(net::rename(&world.host, index, attempt).await)
 }

@@ -10,6 +10,14 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
     has_its_own(world, taken, reply).await?;
     let mut findings = Vec::new();
     match in_pod(&taken.pod, record).await? {
+        _ if taken.vfio.is_some() => {
+            let driver = world.sysfs.vf(&record.claim.device)?.driver;
+            if driver != taken.vfio {
+                let now = driver.as_deref().unwrap_or("no driver");
+                let then = taken.vfio.as_deref().unwrap_or_default();
+                findings.push(format!("the VF is bound to {now} by now, and was to {then}"));
+            }
+        }
         Some(link) => interface(taken, &link, reply, &mut findings).await?,
         None => {
             let place = match world.sysfs.netdevs(&record.claim.device) {

@@ -50,6 +50,12 @@ pub trait Stack: Devlink + Sized {
     /// Takes an alternative name, which may be longer than a name, off a link.
     async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error>;
 
+    /// Gives a link an alternative name.
+    async fn add_alt_name(&self, index: u32, name: &str) -> Result<(), Error>;
+
+    /// Deletes a software link.
+    async fn delete(&self, index: u32) -> Result<(), Error>;
+
     /// Moves a link to `target` and renames it to `name` there, in one message: the one expensive call (an RCU
     /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. EEXIST tells little:
     /// the kernel checks the name that the link has first, and the alternative ones, so the link has not moved when one of

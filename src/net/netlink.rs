@@ -49,6 +49,8 @@ impl Netlink {
                 // without these two the kernel's own words for an error don't reach us
                 socket.socket_mut().set_ext_ack(true)?;
                 socket.socket_mut().set_cap_ack(true)?;
+                // since Linux 4.20 (89d35528d17d); before, a dump gives all there is, and we leave out what is not asked for
+                let _ = socket.socket_mut().set_netlink_get_strict_chk(true);
                 Ok(socket)
             })?
             .map_err(|cause: io::Error| Error::Io {
@@ -187,6 +189,21 @@ impl Stack for Netlink {
         .await
     }
 
+    async fn add_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
+        let request = self.handle.link().property_add(index).alt_ifname(&[name]);
+        self.ask(
+            || format!("give link with index {index} the alternative name {name}"),
+            request.execute(),
+        )
+        .await
+    }
+
+    async fn delete(&self, index: u32) -> Result<(), Error> {
+        let request = self.handle.link().del(index);
+        self.ask(|| format!("delete link with index {index}"), request.execute())
+            .await
+    }
+
     async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(index)
             .setns_by_fd(target.netns.as_fd().as_raw_fd())
@@ -242,7 +259,10 @@ impl Stack for Netlink {
     }
 
     async fn addresses(&self, index: u32) -> Result<Vec<Address>, Error> {
-        let request = self.handle.address().get().set_link_index_filter(index);
+        let mut request = self.handle.address().get().set_link_index_filter(index);
+        // with strict checks the kernel leaves out the addresses of other links (inet_valid_dump_ifaddr_req): a host may
+        // have thousands
+        request.message_mut().header.index = index;
         let messages: Vec<_> = self
             .ask(
                 || format!("list addresses of link with index {index}"),
@@ -265,7 +285,11 @@ impl Stack for Netlink {
 
     async fn routes(&self, index: u32) -> Result<Vec<(Option<IpNetwork>, Option<IpAddr>)>, Error> {
         let mut found = Vec::new();
-        for filter in [RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(), v6_routes()] {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessage::default();
+            filter.header.address_family = family;
+            // not the table: one that has no route yet is an error
+            filter.attributes.push(RouteAttribute::Oif(index));
             let request = self.handle.route().get(filter);
             let messages: Vec<RouteMessage> = self
                 .ask(|| "list routes".to_owned(), request.execute().try_collect())
@@ -322,10 +346,6 @@ impl Devlink for Netlink {
     fn ports(&self, of: &DevlinkHandle) -> Result<Vec<Port>, Error> {
         self.ask_devlink(|session| session.ports(of))
     }
-}
-
-fn v6_routes() -> RouteMessage {
-    RouteMessageBuilder::<std::net::Ipv6Addr>::new().build()
 }
 
 /// Destination and gateway of a route of the main table that leaves by the link.

@@ -345,6 +345,11 @@ pub(crate) mod tests {
             mtu: 1500,
             alias: String::new(),
             up: true,
+            txqlen: Some(1000),
+            flags: Some(0x1000),
+            alt_names: Some(vec!["enp3s0f0v1".to_owned()]),
+            xdp: 0,
+            addresses: vec!["192.0.2.1/24".parse().unwrap()],
         };
         Record {
             format: FORMAT,
@@ -369,7 +374,7 @@ pub(crate) mod tests {
             },
             pf: "0000:03:00.0".parse().unwrap(),
             vf_index: 0,
-            vf: before(7, "ens1f0v0"),
+            vf: Some(before(7, "ens1f0v0")),
             representor: before(8, "ens1f0_0"),
             admin_mac: Some(Mac([0; 6])),
             attempt: "vf0123456789ab".parse().unwrap(),
@@ -402,6 +407,13 @@ pub(crate) mod tests {
         }
         assert_eq!(store.read(&record.claim.device).unwrap(), None);
         assert_eq!(store.find(&record.claim.container, &record.claim.ifname).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_of_the_first_version() {
+        let link = r#"{"ifindex":7,"name":"ens1f0v0","mac":"02:00:00:00:00:01","mtu":1500,"alias":"","up":true}"#;
+        let before: Before = serde_json::from_str(link).unwrap();
+        assert_eq!((before.txqlen, before.flags, before.alt_names), (None, None, None));
     }
 
     #[test]
@@ -443,7 +455,7 @@ pub(crate) mod tests {
             fs::copy(directory.join(file), store.record_path(&device)).unwrap();
             let record = store.read(&device).unwrap().unwrap();
             assert_eq!((record.stage, record.ending), (Stage::Attached, ending), "{file}");
-            assert_eq!(record.vf.name.as_str(), "ens1f0v0", "{file}");
+            assert_eq!(record.vf.unwrap().name.as_str(), "ens1f0v0", "{file}");
         }
     }
 

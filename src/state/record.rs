@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::BootTime;
@@ -41,6 +42,21 @@ pub struct Before {
     pub alias: String,
     /// Whether it was up.
     pub up: bool,
+    /// The length of its transmit queue; this and what follows is `None` when it is not known.
+    #[serde(default)]
+    pub txqlen: Option<u32>,
+    /// The flags that user space sets: promiscuous, allmulti, no ARP ….
+    #[serde(default)]
+    pub flags: Option<u32>,
+    /// Its alternative names.
+    #[serde(default)]
+    pub alt_names: Option<Vec<String>>,
+    /// How XDP programs were attached to it (`XDP_FLAGS_*_MODE`).
+    #[serde(default)]
+    pub xdp: u32,
+    /// Its addresses, without leases and the kernel's own.
+    #[serde(default)]
+    pub addresses: Vec<IpNetwork>,
 }
 
 /// The pod, for messages and for requests to the daemon.
@@ -91,8 +107,9 @@ pub struct Record {
     pub pf: PciAddress,
     /// Its number among the PF's VFs.
     pub vf_index: u32,
-    /// The VF's netdev before.
-    pub vf: Before,
+    /// The VF's netdev before; `None` for a VF whose driver makes none, and which therefore never leaves the host.
+    #[serde(default)]
+    pub vf: Option<Before>,
     /// The VF's representor before.
     pub representor: Before,
     /// The MAC that the PF administered for the VF before; `None` when the PF told none.

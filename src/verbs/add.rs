@@ -97,7 +97,9 @@ pub(super) async fn add_vf<S: Stack>(
 ) -> Result<(), Failure> {
     call.conf.socket()?;
     let claim = claim_of(call, device);
-    let mut taken = attach::take(world, &claim, clock.lock()).await.map_err(failed)?;
+    let mut taken = attach::take(world, &claim, &call.conf.vf_driver, clock.lock())
+        .await
+        .map_err(failed)?;
     let given = match steps(world, call, &mut taken, clock, caller).await {
         Ok(result) => caller.take(&result),
         Err(cause) => Err(cause),
@@ -138,6 +140,9 @@ async fn steps<S: Stack>(
         attach::plumb(world, taken, &reply).await.map_err(failed)?;
         wanted()?;
     }
+    if let (Some(_), Some(mac)) = (&taken.vfio, reply.mac) {
+        attach::administer_mac(world, taken, mac).await.map_err(failed)?;
+    }
     let representor = attach::verify(world, taken, &reply).await.map_err(failed)?;
     let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
     taken.advance(world, Stage::Attached).map_err(failed)?;
@@ -151,10 +156,11 @@ async fn ask<S: Stack>(world: &World<S>, call: &Call, taken: &mut Taken<S>, cloc
     taken.advance(world, Stage::Asked).map_err(failed)?;
     let request = Request {
         device_id: taken.record.claim.device.to_string(),
-        // the one value that means something to the daemon is not so: the VF has a netdev
-        vf_driver: Some(call.conf.vf_driver.clone())
-            .filter(|name| name != "vfio-pci")
-            .unwrap_or_default(),
+        // the one word by which the daemon knows that there is no netdev, whatever the driver is called
+        vf_driver: match taken.vfio {
+            Some(_) => "vfio-pci".to_owned(),
+            None => call.conf.vf_driver.clone(),
+        },
         representor: taken.record.representor.name.to_string(),
         vf_plumbing: "cni".to_owned(),
         ..request(call)
@@ -170,7 +176,20 @@ async fn ask<S: Stack>(world: &World<S>, call: &Call, taken: &mut Taken<S>, cloc
         // it has heard nothing, so it need not be reached to undo it
         taken.advance(world, Stage::Preparing).map_err(failed)?;
     }
-    reply.map_err(failed)
+    reply.map_err(|error| of_variant(taken.vfio.as_deref(), failed(error)))
+}
+
+/// Released daemons look for the VF among those of the driver vfio-pci itself (`ovs_linux.go:1778-1797` at 1533681d7).
+fn of_variant(vfio: Option<&str>, failure: Failure) -> Failure {
+    match vfio {
+        Some(driver) if driver != "vfio-pci" && failure.msg.contains("is not 'vfio-pci'") => Failure {
+            details: format!(
+                "the VF is bound to {driver}, a variant of vfio-pci, which this kube-ovn-daemon does not serve: bind the VF to vfio-pci"
+            ),
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 /// A reply about a VF names the interface and its MAC. One without them comes from a daemon that configured nothing:

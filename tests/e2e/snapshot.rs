@@ -31,9 +31,15 @@ fn text(value: &Value) -> &str {
 }
 
 fn describe(link: &Value) -> String {
-    ["ifname", "address", "mtu", "ifalias", "master"]
-        .map(|key| format!("{key} {}", link[key]))
-        .join(", ")
+    let text = [
+        "ifname", "address", "mtu", "ifalias", "master", "txqlen", "altnames", "xdp",
+    ]
+    .map(|key| format!("{key} {}", link[key]))
+    .join(", ");
+    // whether it is up, and what follows from that, is looked at apart
+    let flags = link["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let set = flags.filter(|flag| !["UP", "LOWER_UP", "RUNNING", "NO-CARRIER"].contains(flag));
+    format!("{text}, flags {}", set.collect::<Vec<_>>().join(" "))
 }
 
 /// Records of attachments; lock files stay.
@@ -64,7 +70,9 @@ impl Snapshot {
                     admin_mac: text(&uplink["vfinfo_list"][vf.index as usize]["address"]).to_owned(),
                 };
                 let about = |what: &str| format!("VF {}: {what}", vf.pci);
-                facts.insert(about("admin MAC"), before.admin_mac.clone());
+                // VLAN, spoof check, trust, rates and the MAC
+                let settings = uplink["vfinfo_list"][vf.index as usize].to_string();
+                facts.insert(about("what the PF administers"), settings);
                 for (what, link) in [("netdev", &before.vf), ("representor", &before.representor)] {
                     facts.insert(about(what), describe(link));
                     let flags = link["flags"].as_array().into_iter().flatten();

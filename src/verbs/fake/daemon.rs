@@ -41,6 +41,7 @@ pub(in crate::verbs) enum Hold {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(in crate::verbs) struct Switches {
     pub(in crate::verbs) version: &'static Version,
     /// The API server does not know the pod any more.
@@ -49,6 +50,8 @@ pub(in crate::verbs) struct Switches {
     pub(in crate::verbs) attach_only: bool,
     pub(in crate::verbs) fail_add: Option<FailAdd>,
     pub(in crate::verbs) fail_del: bool,
+    /// Its ADD does not set the MAC that the PF administers.
+    pub(in crate::verbs) forgets_mac: bool,
     /// Its ADD goes on from here only when told by [`Daemon::go_on`].
     pub(in crate::verbs) hold_add: Option<Hold>,
 }
@@ -61,6 +64,7 @@ impl Default for Switches {
             attach_only: false,
             fail_add: None,
             fail_del: false,
+            forgets_mac: false,
             hold_add: None,
         }
     }
@@ -161,20 +165,21 @@ impl Daemon {
 
     async fn add(&self, request: &Value) -> (u16, Value) {
         let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
-        let (version, attach_only, fail, hold) = {
+        let (version, attach_only, fail, hold, forgets_mac) = {
             let switches = self.switches.lock().unwrap();
             (
                 switches.version,
                 switches.attach_only,
                 switches.fail_add,
                 switches.hold_add,
+                switches.forgets_mac,
             )
         };
         let by_cni = attach_only && text("vf_plumbing") == "cni";
         if hold == Some(Hold::AtFirst) {
             self.go_on.notified().await;
         }
-        let attached = self.shared.with(|kernel| attach(kernel, version, &text));
+        let attached = self.shared.with(|kernel| attach(kernel, version, &text, forgets_mac));
         if hold == Some(Hold::BeforeMove) {
             self.go_on.notified().await;
         }
@@ -265,16 +270,15 @@ fn set(kernel: &mut Kernel, ns: usize, index: u32, what: &str) -> Result<(), Err
 }
 
 /// setupSriovInterface and the port (1776-1884, 146-242); gives back the VF's name.
-fn attach(kernel: &mut Kernel, version: &Version, text: &impl Fn(&str) -> String) -> Result<String, String> {
+fn attach(
+    kernel: &mut Kernel,
+    version: &Version,
+    text: &impl Fn(&str) -> String,
+    forgets_mac: bool,
+) -> Result<String, String> {
     let said = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
     assert_eq!(text("deviceID"), VF);
-    let netdevs: Vec<_> = (kernel.links.iter())
-        .filter(|netdev| netdev.ns == HOST && netdev.link.parent.as_deref() == Some(VF))
-        .map(|netdev| netdev.link.name.to_string())
-        .collect();
-    let [vf_name] = netdevs.as_slice() else {
-        return Err(format!("failed to get one netdevice interface per {VF}"));
-    };
+    let vf_name = vf_name(kernel, &text("vf_driver"))?;
     let representor = (kernel.links.iter())
         .find(|netdev| netdev.port == Some("pf0vf0"))
         .map(|netdev| netdev.link.index)
@@ -284,19 +288,40 @@ fn attach(kernel: &mut Kernel, version: &Version, text: &impl Fn(&str) -> String
     set(kernel, HOST, representor, &format!("name {port}")).map_err(said("rename representor"))?;
     let mtu = LinkChange {
         mtu: Some(1400),
+        txqlen: Some(500), // 1000 in truth (473), which is what it was
         ..LinkChange::default()
     };
     if version.representor_up_early {
         set(kernel, HOST, representor, "up").map_err(said("up"))?;
         kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
     }
-    kernel.admin.insert(0, mac_of(&text("pod_name")));
+    if !forgets_mac {
+        kernel.admin.insert(0, mac_of(&text("pod_name")));
+    }
     kernel.add_port(&port);
     if !version.representor_up_early {
         kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
         set(kernel, HOST, representor, "up").map_err(said("up"))?;
     }
-    Ok(vf_name.clone())
+    Ok(vf_name)
+}
+
+/// Empty for a VF without a netdev, which must have one driver only (1777-1812).
+fn vf_name(kernel: &Kernel, vf_driver: &str) -> Result<String, String> {
+    if vf_driver == "vfio-pci" {
+        return match kernel.vfio {
+            Some("vfio-pci") => Ok(String::new()),
+            _ => Err(format!("driver of device {VF} is not 'vfio-pci'")),
+        };
+    }
+    let netdevs: Vec<_> = (kernel.links.iter())
+        .filter(|netdev| netdev.ns == HOST && netdev.link.parent.as_deref() == Some(VF))
+        .map(|netdev| netdev.link.name.to_string())
+        .collect();
+    match netdevs.as_slice() {
+        [name] => Ok(name.clone()),
+        _ => Err(format!("failed to get one netdevice interface per {VF}")),
+    }
 }
 
 /// The pod's side, unless that is the plugin's.
@@ -310,7 +335,7 @@ fn configure_or_roll_back(
 ) -> Result<(), String> {
     let result = match fail {
         Some(FailAdd::BeforeMove) => Err("ovn-installed did not come".to_owned()),
-        _ if by_cni => return Ok(()),
+        _ if by_cni || vf_name.is_empty() => return Ok(()),
         _ => configure(kernel, text, vf_name, fail),
     };
     if result.is_err() {
@@ -367,6 +392,7 @@ fn configure(
                 ip: ip.parse().unwrap(),
                 tentative: false,
                 duplicate: false,
+                permanent: true,
             })
             .to_vec();
         netdev.routes = ["10.16.0.1", "fd00::1"]

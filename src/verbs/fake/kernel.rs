@@ -51,7 +51,7 @@ pub(in crate::verbs) struct Netdev {
     pub(super) port: Option<&'static str>,
     /// The name that udev gives.
     persistent: IfName,
-    pub(super) addresses: Vec<Address>,
+    pub(in crate::verbs) addresses: Vec<Address>,
     pub(super) routes: Vec<(Option<IpNetwork>, Option<IpAddr>)>,
 }
 
@@ -78,6 +78,8 @@ pub(in crate::verbs) struct Kernel {
     pub(in crate::verbs) udev: bool,
     /// The plugin runs in a mount namespace that shows the namespaces which the host mounts.
     pub(in crate::verbs) host_mounts: bool,
+    /// The driver that hands the VF to user space, if it has such a one.
+    pub(in crate::verbs) vfio: Option<&'static str>,
     /// Ports of br-int in OVSDB, and the link that the datapath has for each.
     pub(in crate::verbs) ports: BTreeMap<String, u32>,
     /// ovs-vswitchd does what OVSDB says.
@@ -106,6 +108,7 @@ impl Kernel {
             tells_parent: true,
             udev: false,
             host_mounts: true,
+            vfio: None,
             ports: BTreeMap::new(),
             vswitchd: true,
             faults: Faults::default(),
@@ -140,9 +143,13 @@ impl Kernel {
             mtu: 1500,
             up: true,
             carrier: true,
+            flags: 0x1000,
+            txqlen: 1000,
+            xdp: 0,
             alias: String::new(),
             alt_names: Vec::new(),
             master: None,
+            lower: None,
             software: device.is_none(),
             parent: device.map(str::to_owned),
         };
@@ -175,6 +182,17 @@ impl Kernel {
         self.unplug(|netdev| netdev.device == Some(function));
         fs::remove_file(self.tree.path(&format!("/sys/bus/pci/devices/{function}"))).unwrap();
         fs::remove_dir_all(self.tree.path(&format!("/sys/devices/pci0000:00/{function}"))).unwrap();
+    }
+
+    /// The VF gets a driver that hands it to user space.
+    pub(in crate::verbs) fn bind_vfio(&mut self, driver: &'static str) {
+        self.unplug(|netdev| netdev.device == Some(VF));
+        self.vfio = Some(driver);
+        let link = format!("/sys/devices/pci0000:00/{VF}/driver");
+        fs::remove_file(self.tree.path(&link)).unwrap();
+        self.tree
+            .add(&format!("{link} -> ../../../bus/pci/drivers/{driver}"))
+            .unwrap();
     }
 
     /// Brings sysfs in step: it shows the netdevs of the host's namespace.
@@ -289,6 +307,15 @@ impl Kernel {
         if let Some(alias) = &change.alias {
             netdev.link.alias.clone_from(alias);
         }
+        if let Some(length) = change.txqlen {
+            netdev.link.txqlen = length;
+        }
+        if let Some(mode) = change.without_xdp {
+            netdev.link.xdp &= !mode;
+        }
+        if let Some(flags) = change.flags {
+            netdev.link.flags = flags;
+        }
         if let Some(up) = change.up {
             netdev.link.up = up;
             netdev.link.carrier = up;
@@ -345,6 +372,23 @@ impl Kernel {
         let alt_names = &mut self.find(ns, index)?.link.alt_names;
         let at = alt_names.iter().position(|alt| alt == name).ok_or(Errno::ENOENT)?;
         alt_names.remove(at);
+        Ok(())
+    }
+
+    pub(super) fn add_alt_name(&mut self, ns: usize, index: u32, name: &str) -> Result<(), Errno> {
+        if self.find_named(ns, name).is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        self.find(ns, index)?.link.alt_names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// `rtnl_delete_link`: only what software made.
+    pub(super) fn delete(&mut self, ns: usize, index: u32) -> Result<(), Errno> {
+        if !self.find(ns, index)?.link.software {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.unplug(|netdev| netdev.ns == ns && netdev.link.index == index);
         Ok(())
     }
 
@@ -429,8 +473,16 @@ impl Kernel {
             let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
             writeln!(
                 text,
-                "ns{ns} {} {} {mac} mtu {} alias {:?} alt {:?} master {:?} up {up:?}",
-                link.index, link.name, link.mtu, link.alias, link.alt_names, link.master
+                "ns{ns} {} {} {mac} mtu {} alias {:?} alt {:?} master {:?} up {up:?} flags {:x} txqlen {} xdp {}",
+                link.index,
+                link.name,
+                link.mtu,
+                link.alias,
+                link.alt_names,
+                link.master,
+                link.flags,
+                link.txqlen,
+                link.xdp
             )
             .unwrap();
         }

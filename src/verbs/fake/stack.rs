@@ -163,6 +163,20 @@ impl Stack for FakeStack {
         .await
     }
 
+    async fn add_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
+        self.ask(format!("ns{} name {index} {name} as well", self.ns), |kernel| {
+            kernel.add_alt_name(self.ns, index, name)
+        })
+        .await
+    }
+
+    async fn delete(&self, index: u32) -> Result<(), Error> {
+        self.ask(format!("ns{} delete {index}", self.ns), |kernel| {
+            kernel.delete(self.ns, index)
+        })
+        .await
+    }
+
     async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error> {
         let what = format!("ns{} move {index} to ns{} as {name}", self.ns, target.ns);
         self.ask(what, |kernel| kernel.move_to(self.ns, index, target.ns, name))
@@ -208,6 +222,7 @@ impl Stack for FakeStack {
                 ip,
                 tentative: ip.is_ipv6(),
                 duplicate: false,
+                permanent: true,
             });
             Ok(())
         })

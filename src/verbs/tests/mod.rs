@@ -2,7 +2,9 @@
 
 mod daemon;
 mod faults;
+mod given_back;
 mod hostile;
+mod machine;
 mod ownership;
 
 use super::fake::{Host, Netdev, Pod, Release, VF};

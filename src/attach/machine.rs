@@ -1,0 +1,27 @@
+//! A VF that a virtual machine gets as a PCI device (vfio-pci and its variants): it has no netdev that we could see.
+
+use super::restore::{admin_mac, uplink_of};
+use super::{Error, Taken, World};
+use crate::net::Stack;
+use crate::types::Mac;
+
+/// Sees that the VF has the pod's MAC: the machine's driver reads the one that the PF administers, so it must be there
+/// before the machine starts. The daemon sets it as well (`setVfMac`, `ovs_linux.go:1990` at 1533681d7); what counts is what the
+/// PF says.
+pub async fn administer_mac<S: Stack>(world: &World<S>, taken: &Taken<S>, mac: Mac) -> Result<(), Error> {
+    let device = &taken.record.claim.device;
+    let found = world.resolve(device)?;
+    if admin_mac(world, &found).await? == Some(mac) {
+        return Ok(());
+    }
+    let uplink = uplink_of(world, &found)?;
+    world.host.set_vf_mac(uplink, found.number, mac).await?;
+    match admin_mac(world, &world.resolve(device)?).await? {
+        Some(now) if now == mac => Ok(()),
+        other => Err(Error::AdminMac {
+            device: device.clone(),
+            found: other.map_or_else(|| "none".to_owned(), |mac| mac.to_string()),
+            expected: mac,
+        }),
+    }
+}
