@@ -11,6 +11,8 @@ use crate::state::{Before, Lock, Record, Stage, Unanswered};
 use crate::types::{IfName, PciAddress};
 
 const POLL: Duration = Duration::from_millis(20);
+/// How often a VF is moved home that is in the pod once more: a name may be taken, and the index may be another.
+const MOVES: u32 = 5;
 
 /// Gives a VF back and makes everything as the record says it was: the failed ADD's way back, DEL, and the repair of
 /// what a killed call left. Goes by what it finds, so it can be repeated and can begin anywhere.
@@ -118,6 +120,7 @@ async fn bring_home<S: Stack>(
 ) -> Result<Option<Link>, Error> {
     let start = Instant::now();
     let mut refused = false;
+    let mut moves = 0;
     loop {
         match locate(world, record, &pods).await? {
             Place::Gone | Place::NoNetdev => return Ok(None),
@@ -128,7 +131,16 @@ async fn bring_home<S: Stack>(
                 restore_vf_name(world, link.index, &before.name, &record.attempt).await?;
                 return Ok(Some(link));
             }
+            Place::Pod(_, _) if moves == MOVES => {
+                let why = "it does not stay where it was put; does another program move it?".to_owned();
+                return Err(net::Error::NoAnswer {
+                    what: format!("bring VF {} home", record.claim.device),
+                    why,
+                }
+                .into());
+            }
             Place::Pod(pod, link) => {
+                moves += 1;
                 let name = if refused { &record.attempt } else { &before.name };
                 strip_in_pod(pod, &link, before, refused).await?;
                 match pod.move_to(link.index, &world.host, name).await {
@@ -155,14 +167,6 @@ async fn bring_home<S: Stack>(
                 }
                 tokio::time::sleep(POLL).await;
             }
-        }
-        if start.elapsed() > world.patience.vf_return * 2 {
-            let why = "it does not stay where it was put; does another program move it?".to_owned();
-            return Err(net::Error::NoAnswer {
-                what: format!("bring VF {} home", record.claim.device),
-                why,
-            }
-            .into());
         }
     }
 }

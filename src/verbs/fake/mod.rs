@@ -191,7 +191,7 @@ impl Host {
             patience: Patience {
                 vf_return: Duration::from_millis(150),
                 port_gone: Duration::from_millis(100),
-                daemon_del: Duration::from_secs(2),
+                daemon_del: Duration::from_secs(8),
                 late_daemon: *self.late_daemon.lock().unwrap(),
                 dad: Duration::from_millis(200),
                 carrier: Duration::from_millis(50),
