@@ -47,8 +47,8 @@ pub enum Error {
     },
     /// The NIC has no eswitch, as far as the kernel shows.
     #[error(
-        "PF {pf}{} has no eswitch that the kernel shows: expected switchdev mode, found {found}; this NIC, or this version of its \
-         driver ({}), can't offload", Name(.uplink), .driver.as_deref().unwrap_or("none")
+        "PF {pf}{} has no eswitch that the kernel shows: expected switchdev mode, found {found}; this NIC or this version of its \
+         driver ({}) can't offload, or its representors belong to another PCI function (octeontx2), which is not supported", Name(.uplink), .driver.as_deref().unwrap_or("none")
     )]
     NoEswitch {
         /// The PF.

@@ -9,7 +9,7 @@ use crate::daemon::{self, Client, Reply, Request};
 use crate::net::{self, Netns, Stack};
 use crate::node::Settings;
 use crate::state::{self, BootTime, Stage, Store};
-use crate::types::PciAddress;
+use crate::types::{DeviceId, PciAddress};
 
 /// ADD: the result goes to the caller, or the attachment does not stay.
 pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Caller<'_>) -> Result<(), Failure> {
@@ -31,13 +31,7 @@ pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Cal
             if let Some(problem) = &settings.problem {
                 return Err(Failure::new(Code::NodeNotReady, problem.to_string(), ""));
             }
-            let device: PciAddress = text.parse().map_err(|why| {
-                Failure::new(
-                    Code::InvalidConfig,
-                    format!("deviceID {why}; this version attaches PCI VFs only"),
-                    "check the device plugin's resource pool that the NetworkAttachmentDefinition names",
-                )
-            })?;
+            let device = pci_vf(text)?;
             let world = this_host(clock).map_err(|e| failure(&e))?;
             let result = add_vf(&world, call, &device, clock, caller).await;
             pending::go_on_in(&world, Some(&device)).await;
@@ -49,6 +43,22 @@ pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Cal
             result
         }
     }
+}
+
+/// The VF of a `deviceID`. Sub-functions can be resolved, but no release of kube-ovn-daemon takes one.
+fn pci_vf(text: &str) -> Result<PciAddress, Failure> {
+    let why = match text.parse() {
+        Ok(DeviceId::Pci(address)) => return Ok(address),
+        Ok(DeviceId::Aux(name)) => {
+            format!("{name} is a sub-function, expected a PCI VF: kube-ovn-daemon attaches no others")
+        }
+        Err(why) => format!("{why}; the plugin attaches PCI VFs only"),
+    };
+    Err(Failure::new(
+        Code::InvalidConfig,
+        format!("deviceID {why}"),
+        "check the device plugin's resource pool that the NetworkAttachmentDefinition names",
+    ))
 }
 
 /// Pods with a veth, and IPAM for another plugin: everything is the daemon's work, as with stock. But for one thing: what

@@ -25,13 +25,13 @@ fn is_refused_before_anything_is_done() {
             "malformed device ID",
             |call, _| call.device("0000:01:00"),
             7,
-            "deviceID \"0000:01:00\" is not a PCI address",
+            "deviceID \"0000:01:00\" is neither a PCI address such as 0000:03:00.2 nor a sub-function",
         ),
         (
             "path as device ID",
             |call, _| call.device("../../net/lo"),
             7,
-            "is not a PCI address",
+            "is neither a PCI address such as 0000:03:00.2 nor a sub-function",
         ),
         (
             "no such device",

@@ -61,7 +61,9 @@ fn without_devlink_no_other_representor_is_found() {
         if fixture.devlink.is_empty() {
             continue;
         }
-        for expected in &fixture.expectations {
+        // that the mode is wrong is what only devlink knows
+        let known = |answer: &str| !answer.contains("offload needs switchdev");
+        for expected in fixture.expectations.iter().filter(|expected| known(&expected.answer)) {
             let answer = answer(&fixture.tree, &Recorded::default(), &expected.address);
             if let Some(found) = representor(&answer) {
                 assert_eq!(
