@@ -11,6 +11,9 @@ mod daemon;
 #[path = "support/pod.rs"]
 mod pod;
 mod support;
+#[path = "emulator/versions.rs"]
+#[allow(dead_code, reason = "names, and what the result shows")]
+mod versions;
 
 use daemon::{Daemon, SOCKET};
 use pod::Pod;
@@ -241,4 +244,49 @@ fn names_of_which_the_daemon_would_die() {
         !daemon.path("log").exists() || daemon.log().is_empty(),
         "the daemon was asked"
     );
+}
+
+/// A reply of more than 2 KiB has no length.
+#[test]
+fn a_reply_in_chunks() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let routes: Vec<Value> = (0..100)
+        .map(|n| json!({"dst": format!("10.99.{n}.0/24"), "gw": "10.16.0.9"}))
+        .collect();
+    let answer = call("ADD", &daemon, &pod, &json!({"routes": routes}));
+    assert_eq!(answer.rc, 0, "{answer:?}");
+    // and the default route
+    assert_eq!(answer.json()["routes"].as_array().unwrap().len(), 101);
+}
+
+/// Whatever the shape of its reply; only the MTU, it did not tell before v1.13.
+#[test]
+fn every_daemon_gets_the_same_result() {
+    let pod = Pod::new();
+    let mut both = pods();
+    for (key, value) in [
+        ("ip", "10.16.0.5,fd00::5"),
+        ("cidr", "10.16.0.0/16,fd00::/64"),
+        ("gateway", "10.16.0.1,fd00::1"),
+    ] {
+        both["default/nginx"]["ovn"][key] = json!(value);
+    }
+    let result = |version: &str| {
+        let options = ["--answer-at-once", "--retry-seconds", "0", "--daemon-version", version];
+        let daemon = Daemon::start(&both, &options);
+        let answer = call("ADD", &daemon, &pod, &json!({"cniVersion": "1.1.0"}));
+        assert_eq!(answer.rc, 0, "{version}: {answer:?}");
+        assert_eq!(call("DEL", &daemon, &pod, &json!({})).rc, 0, "{version}");
+        answer.json()
+    };
+    let head = result("head");
+    assert_eq!(head["ips"][1]["address"], "fd00::5/64");
+    for version in versions::VERSIONS {
+        let mut result = result(version.name);
+        if !version.tells_mtu {
+            assert!(result["interfaces"][0].get("mtu").is_none(), "{result}");
+            result["interfaces"][0]["mtu"] = head["interfaces"][0]["mtu"].clone();
+        }
+        assert_eq!(result, head, "{}", version.name);
+    }
 }

@@ -117,14 +117,8 @@ impl Client {
             return Ok(());
         }
         let error = refusal("DEL", status, &body);
-        // v1.8 to v1.10 try to delete the representor like a veth, and v1.8 to find a VF index in the name of the
-        // resource; both after the port is gone, and both for ever (606e6f62d in v1.11.0 ended it)
-        let harmless = |text: &str| {
-            text.contains("delete host link") && text.contains("not supported")
-                || text.contains("vf index for mellanox")
-        };
         match &error {
-            Error::Refused { text, .. } if harmless(text) => Ok(()),
+            Error::Refused { text, .. } if is_done(text) => Ok(()),
             _ => Err(error),
         }
     }
@@ -202,6 +196,12 @@ impl Client {
     }
 }
 
+/// v1.8 to v1.10 try to delete the representor like a veth, and v1.8 to find a VF index in the name of the resource; both
+/// after the port is gone, and both for ever (606e6f62d in v1.11.0 ended it).
+fn is_done(text: &str) -> bool {
+    text.contains("delete host link") && text.contains("not supported") || text.contains("vf index for mellanox")
+}
+
 /// The reason in an error reply: JSON with `error`, or go-restful's plain text, or nothing.
 fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
     let text = serde_json::from_slice::<serde_json::Value>(body)
@@ -256,6 +256,19 @@ fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_of_old_daemons_after_their_work() {
+        // ovs.go:112-120 at v1.8.18, ovs_linux.go:163 at v1.10.10
+        assert!(is_done(
+            "del nic failed delete host link &{{0 0 0 1500 0 0123456789ab_h}} failed operation not supported"
+        ));
+        assert!(is_done(
+            "del nic failed vf index for mellanox.com/cx5_sriov_switchdev not found"
+        ));
+        assert!(!is_done("del nic failed failed to delete ovs port exit status 1, \"\""));
+        assert!(!is_done("del nic failed vf index for 0000:03:00.2 not found"));
+    }
 
     #[test]
     fn reasons_of_refusals() {

@@ -151,6 +151,20 @@ mod tests {
         assert_eq!(own.id().to_string(), format!("net:[{}]", own.id().inode));
     }
 
+    /// A kernel without IPv6, or a /proc/sys that is read-only: for the daemon to find out.
+    #[test]
+    fn sysctls_that_are_not_there() {
+        let own = Netns::own().unwrap();
+        own.set_sysctls(&[("no/such/sysctl", "0")]).unwrap();
+        assert!(
+            [Errno::ENOENT, Errno::EPERM, Errno::EROFS]
+                .map(io::Error::from)
+                .iter()
+                .all(may_be_absent)
+        );
+        assert!(!may_be_absent(&io::Error::from(Errno::EIO)));
+    }
+
     #[test]
     fn what_is_none() {
         let dir = tempfile::tempdir().unwrap();
