@@ -189,7 +189,7 @@ impl Host {
             store: Store::at(&self.dir.path().join("state")),
             end: Instant::now() + Duration::from_secs(60),
             patience: Patience {
-                vf_return: Duration::from_millis(150),
+                vf_return: Duration::from_millis(250),
                 port_gone: Duration::from_millis(100),
                 daemon_del: Duration::from_secs(8),
                 late_daemon: *self.late_daemon.lock().unwrap(),

@@ -32,27 +32,26 @@ fn daemons() -> Vec<Release> {
 }
 
 /// Runs `scenario` with the fault at the first call, at the second, and so on, until it says that it did not come.
-/// Each daemon and fault in a thread of its own: what takes time is the waiting for what does not come.
+/// Each daemon in a thread of its own: what takes time is the waiting for what does not come.
 #[expect(clippy::unused_async, reason = "the tests are")]
 async fn at_every_call(faults: &[Fault], scenario: impl AsyncFn(Release, Fault, usize) -> bool + Sync) {
-    let run = |release: Release, fault: Fault| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(async {
+    let scenario = &scenario;
+    let run = |release: Release| async move {
+        for fault in faults {
             let mut number = 1;
-            while scenario(release, fault, number).await {
+            while scenario(release, *fault, number).await {
                 number += 1;
                 assert!(number < ENOUGH, "no end of calls");
             }
             assert!(number > 10, "only {number} calls were counted");
-        });
+        }
     };
     std::thread::scope(|threads| {
-        for (release, fault) in daemons()
-            .into_iter()
-            .flat_map(|it| faults.iter().map(move |fault| (it, *fault)))
-        {
-            let run = &run;
-            threads.spawn(move || run(release, fault));
+        for release in daemons() {
+            threads.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(run(release));
+            });
         }
     });
 }
