@@ -163,7 +163,7 @@ pub enum Error {
     },
     /// A port that should be gone is not.
     #[error(
-        "representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after kube-ovn-daemon said that it removed the port; is ovs-vswitchd running?"
+        "representor {name} of VF {device} is still a port of an OVS bridge {seconds} s after its port was removed; is ovs-vswitchd running?"
     )]
     PortRemains {
         /// The representor.
@@ -186,6 +186,14 @@ pub enum Error {
         other: IfName,
         /// The provider of both.
         provider: String,
+    },
+    /// Neither the daemon nor OVSDB can be asked.
+    #[error("its port stays in Open vSwitch: {daemon}; and {ovs}")]
+    PortStays {
+        /// What the daemon said.
+        daemon: String,
+        /// What OVSDB said.
+        ovs: String,
     },
     /// The kernel does not show what the daemon said.
     #[error("kube-ovn-daemon said that it attached VF {device} as {ifname}, but {}", .findings.join("; "))]
@@ -256,6 +264,7 @@ impl Error {
             Self::Daemon(_)
             | Self::Elsewhere { .. }
             | Self::LateDaemon { .. }
+            | Self::PortStays { .. }
             | Self::PortRemains { .. }
             | Self::Unfinished { .. } => Kind::TryAgain,
             Self::OwnNetns { .. } => Kind::OwnNetns,

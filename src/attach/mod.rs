@@ -18,6 +18,7 @@ mod error;
 mod locate;
 mod machine;
 mod plumb;
+mod port;
 mod prepare;
 mod restore;
 mod take;
@@ -27,9 +28,9 @@ mod verify;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::daemon::Request;
 use crate::device::Sysfs;
 use crate::net::{self, Stack};
+use crate::ovs::Ovs;
 use crate::resolve::{self, Resolved, Uplink};
 use crate::state::{self, Record, Store};
 use crate::types::PciAddress;
@@ -38,6 +39,7 @@ pub use adopt::adopt;
 pub use error::{Error, Kind};
 pub use machine::administer_mac;
 pub use plumb::plumb;
+pub use port::NO_NETNS;
 pub use prepare::prepare;
 pub use take::{Taken, take};
 pub use undo::undo;
@@ -51,6 +53,8 @@ pub struct World<S> {
     pub sysfs: Sysfs,
     /// Records and locks.
     pub store: Store,
+    /// Open vSwitch, for what the daemon can't be asked.
+    pub ovs: Ovs,
     /// How long things that happen by themselves may take.
     pub patience: Patience,
     /// When the call must have ended.
@@ -87,6 +91,8 @@ pub struct Patience {
     pub vf_return: Duration,
     /// ovs-vswitchd takes a port off the datapath after it has gone from OVSDB.
     pub port_gone: Duration,
+    /// OVSDB answers from memory.
+    pub ovsdb: Duration,
     /// The daemon's DEL: a handful of ovs-vsctl calls, each of which may queue.
     pub daemon_del: Duration,
     /// How long after a request that it never answered the daemon may still begin with it: it waits up to 20 s each for the
@@ -103,6 +109,7 @@ impl Default for Patience {
         Self {
             vf_return: Duration::from_secs(10),
             port_gone: Duration::from_secs(5),
+            ovsdb: Duration::from_secs(2),
             daemon_del: Duration::from_secs(30),
             late_daemon: Duration::from_secs(45),
             dad: Duration::from_secs(5),
@@ -110,42 +117,6 @@ impl Default for Patience {
         }
     }
 }
-
-/// The request that makes the daemon remove the port of an attachment, and nothing else.
-///
-/// It carries no device ID: with one, the daemon would rename and set down whatever has the interface's name in the
-/// namespace, fail for ever when that namespace or the VF has gone, and zero the MAC of a VF that may by then be
-/// another pod's. The namespace is a word that is no path: an empty one makes the daemon do nothing at all
-/// (pkg/daemon/handler.go:659-663 and ovs_linux.go:306-353,408-437 at 1533681d7).
-#[must_use]
-pub fn port_removal(record: &Record) -> Request {
-    removal(record, &record.claim.provider)
-}
-
-/// The same when the pod has a newer sandbox already. No annotations go with this provider, so the daemon does not find the
-/// egress route to remove, which is the newer sandbox's by now.
-fn port_removal_beside_a_newer_sandbox(record: &Record) -> Request {
-    removal(record, NO_PROVIDER)
-}
-
-fn removal(record: &Record, provider: &str) -> Request {
-    Request {
-        cni_type: "kube-ovn".to_owned(),
-        pod_name: record.claim.pod.name.clone(),
-        pod_namespace: record.claim.pod.namespace.clone(),
-        container_id: record.claim.container.to_string(),
-        net_ns: NO_NETNS.to_owned(),
-        if_name: record.claim.ifname.to_string(),
-        provider: provider.to_owned(),
-        ..Request::default()
-    }
-}
-
-/// Stands for a provider in requests to the daemon that are about a port and nothing else of the pod.
-pub(crate) const NO_PROVIDER: &str = "none";
-
-/// Stands for a namespace in requests to the daemon; never a path.
-pub const NO_NETNS: &str = "none";
 
 /// Whether the record's attachment can still be alive: nobody has ended it, and the namespace that it was made for is
 /// still there. When that

@@ -1,5 +1,5 @@
-use super::undo::wait_for_port_gone;
-use super::{Error, NO_NETNS, NO_PROVIDER, Taken, World};
+use super::port::{NO_NETNS, NO_PROVIDER, wait_until_gone};
+use super::{Error, Taken, World};
 use crate::daemon::{Client, Request};
 use crate::net::{self, Stack};
 use crate::types::IfName;
@@ -47,7 +47,7 @@ async fn purge_stale_port<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Resul
     Client::new(&record.claim.socket)
         .del(&request, world.until(world.patience.daemon_del))
         .await?;
-    wait_for_port_gone(world, &record.claim.device, link.index).await
+    wait_until_gone(world, &record.claim.device, link.index).await
 }
 
 /// The container ID (padded to what the daemon needs) and interface name that make the daemon compute this port name:

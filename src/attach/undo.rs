@@ -4,11 +4,10 @@ use nix::errno::Errno;
 
 use super::locate::{Place, locate};
 use super::restore::{restore, restore_addresses, restore_admin_mac, strip_in_pod};
-use super::{Error, World, port_removal, port_removal_beside_a_newer_sandbox};
-use crate::daemon::Client;
+use super::{Error, World, port};
 use crate::net::{self, Link, LinkChange, Stack};
 use crate::state::{Before, Lock, Record, Stage, Unanswered};
-use crate::types::{IfName, PciAddress};
+use crate::types::IfName;
 
 const POLL: Duration = Duration::from_millis(20);
 /// How often a VF is moved home that is in the pod once more: a name may be taken, and the index may be another.
@@ -36,7 +35,7 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
         if let Some(link) = representor.as_ref().filter(|link| link.up) {
             note(&mut problems, unless_gone(world.host.change(link.index, &DOWN).await));
         }
-        let port = note(&mut problems, remove_port(world, record, representor.as_ref()).await);
+        let port = note(&mut problems, port::remove(world, record, representor.as_ref()).await);
         note(&mut problems, restore_admin_mac(world, record).await);
         // a representor that OVS still holds keeps the name by which OVSDB knows it
         if let (Some(link), Some(())) = (&representor, port)
@@ -181,47 +180,6 @@ async fn representor<S: Stack>(world: &World<S>, record: &Record) -> Result<Opti
             let link = world.host.link(record.representor.ifindex).await?;
             // the host gives no index twice before it has given all
             Ok(link.filter(|link| !link.software && link.belongs_to(&record.pf) != Some(false)))
-        }
-    }
-}
-
-/// Has the daemon remove the port, and sees that it did.
-async fn remove_port<S: Stack>(world: &World<S>, record: &Record, representor: Option<&Link>) -> Result<(), Error> {
-    let request = if world.store.has_newer_sandbox(record)? {
-        port_removal_beside_a_newer_sandbox(record)
-    } else {
-        port_removal(record)
-    };
-    Client::new(&record.claim.socket)
-        .del(&request, world.until(world.patience.daemon_del))
-        .await?;
-    match representor {
-        Some(link) => wait_for_port_gone(world, &record.claim.device, link.index).await,
-        None => Ok(()),
-    }
-}
-
-/// Waits until a representor is in no datapath.
-pub(super) async fn wait_for_port_gone<S: Stack>(
-    world: &World<S>,
-    device: &PciAddress,
-    representor: u32,
-) -> Result<(), Error> {
-    let start = Instant::now();
-    loop {
-        match world.host.link(representor).await? {
-            Some(link) if link.master.is_some() => {
-                if start.elapsed() > world.patience.port_gone {
-                    let seconds = world.patience.port_gone.as_secs();
-                    return Err(Error::PortRemains {
-                        name: link.name,
-                        device: device.clone(),
-                        seconds,
-                    });
-                }
-                tokio::time::sleep(POLL).await;
-            }
-            _ => return Ok(()),
         }
     }
 }

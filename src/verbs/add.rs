@@ -32,9 +32,9 @@ pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Cal
                 return Err(Failure::new(Code::NodeNotReady, problem.to_string(), ""));
             }
             let device = pci_vf(text)?;
-            let world = this_host(clock).map_err(|e| failure(&e))?;
+            let mut world = this_host(clock).map_err(|e| failure(&e))?;
             let result = add_vf(&world, call, &device, clock, caller).await;
-            pending::go_on_in(&world, Some(&device)).await;
+            pending::go_on_in(&mut world, Some(&device)).await;
             result
         }
         None => {

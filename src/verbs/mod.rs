@@ -20,6 +20,7 @@ use crate::cni::{Code, Failure};
 use crate::device::Sysfs;
 use crate::net::{self, Netlink};
 use crate::node::Deadlines;
+use crate::ovs::{self, Ovs};
 use crate::state::{self, Store};
 
 pub use add::add;
@@ -94,6 +95,7 @@ fn this_host(clock: Clock) -> Result<World<Netlink>, attach::Error> {
         host: Netlink::own()?,
         sysfs: Sysfs::of_this_machine(),
         store: Store::at(Path::new(state::DIRECTORY)),
+        ovs: Ovs::at(Path::new(ovs::DIRECTORY)),
         patience: Patience::default(),
     })
 }

@@ -19,15 +19,18 @@ pub(super) async fn go_on(store: &Store, except: Option<&PciAddress>) {
         return;
     }
     match this_host(Clock::of_del(&Deadlines::default())) {
-        Ok(world) => go_on_in(&world, except).await,
+        Ok(mut world) => go_on_in(&mut world, except).await,
         Err(e) => log::warn!("pending attachments are left for later: {e}"),
     }
 }
 
 /// The same on a given host. Never waits for a lock, nor longer than the budget: what does not come to its end now can be
 /// gone on with, like everything.
-pub(super) async fn go_on_in<S: Stack>(world: &World<S>, except: Option<&PciAddress>) {
+pub(super) async fn go_on_in<S: Stack>(world: &mut World<S>, except: Option<&PciAddress>) {
     let end = Instant::now() + BUDGET;
+    // the daemon, and then OVSDB
+    world.patience.daemon_del = BUDGET / 3;
+    world.patience.ovsdb = BUDGET / 3;
     let devices = world.store.some_pending(except).unwrap_or_default();
     for device in devices {
         let left = end.saturating_duration_since(Instant::now());

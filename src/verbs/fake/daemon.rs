@@ -114,6 +114,13 @@ impl Daemon {
         daemon
     }
 
+    /// Waits for the first request.
+    pub(in crate::verbs) async fn is_asked(&self) {
+        while self.requests.lock().unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     async fn serve(&self, stream: UnixStream) {
         let Some((path, request)) = read_request(&stream).await else {
             return;
@@ -299,6 +306,18 @@ fn attach(
         kernel.admin.insert(0, mac_of(&text("pod_name")));
     }
     kernel.add_port(&port);
+    let ids = [
+        ("vendor", "kube-ovn".to_owned()),
+        ("pod_name", text("pod_name")),
+        ("pod_namespace", text("pod_namespace")),
+        ("pod_netns", text("net_ns")),
+        (
+            "iface-id",
+            format!("{}.{}.{}", text("pod_name"), text("pod_namespace"), text("provider")),
+        ),
+    ];
+    let ids = ids.map(|(key, value)| (key.to_owned(), value));
+    kernel.port_ids.insert(port, ids.into());
     if !version.representor_up_early {
         kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
         set(kernel, HOST, representor, "up").map_err(said("up"))?;

@@ -48,7 +48,7 @@ pub(in crate::verbs) struct Netdev {
     /// The function that it belongs to.
     device: Option<&'static str>,
     /// Its `phys_port_name`.
-    pub(super) port: Option<&'static str>,
+    pub(in crate::verbs) port: Option<&'static str>,
     /// The name that udev gives.
     persistent: IfName,
     pub(in crate::verbs) addresses: Vec<Address>,
@@ -82,6 +82,8 @@ pub(in crate::verbs) struct Kernel {
     pub(in crate::verbs) vfio: Option<&'static str>,
     /// Ports of br-int in OVSDB, and the link that the datapath has for each.
     pub(in crate::verbs) ports: BTreeMap<String, u32>,
+    /// Their `external_ids`.
+    pub(in crate::verbs) port_ids: BTreeMap<String, BTreeMap<String, String>>,
     /// ovs-vswitchd does what OVSDB says.
     pub(in crate::verbs) vswitchd: bool,
     pub(in crate::verbs) faults: Faults,
@@ -110,6 +112,7 @@ impl Kernel {
             host_mounts: true,
             vfio: None,
             ports: BTreeMap::new(),
+            port_ids: BTreeMap::new(),
             vswitchd: true,
             faults: Faults::default(),
             tree: Tree::new(FUNCTIONS),

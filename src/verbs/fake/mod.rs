@@ -4,6 +4,7 @@
 mod daemon;
 mod faults;
 mod kernel;
+mod ovsdb;
 mod stack;
 #[path = "../../../tests/emulator/versions.rs"]
 #[allow(dead_code, reason = "the daemon in memory waits for nothing and makes no texts")]
@@ -17,15 +18,19 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::add::add_vf;
 use super::del::{cancel, del_vf, del_without_record};
+use super::gc::collect;
+use super::pending::go_on_in;
 use super::{Caller, Clock, World};
 use crate::attach::Patience;
 use crate::cni::{self, Call, Environment, Failure, Invocation};
 use crate::device::fixture;
 use crate::node::Deadlines;
-use crate::state::{BootTime, Store};
+use crate::ovs::Ovs;
+use crate::state::{BootTime, Lock, Store};
 
 pub(super) use daemon::{Daemon, FailAdd, Hold, Switches, host_nic, mac_of};
 pub(super) use faults::{Fault, Faults};
@@ -87,11 +92,13 @@ impl From<bool> for Release {
 pub(super) struct Host {
     pub(super) shared: Shared,
     pub(super) daemon: Daemon,
+    ovsdb: JoinHandle<()>,
     pub(super) socket: PathBuf,
     /// How long the daemon may still begin with a request; not at all, but where a test is about that.
     pub(super) late_daemon: Mutex<Duration>,
     /// Nobody reads the result of ADD.
     pub(super) deaf: Mutex<bool>,
+    pub(super) deadlines: Mutex<Deadlines>,
     /// The result of ADD can't be written.
     pub(super) full_pipe: Mutex<bool>,
     dir: TempDir,
@@ -136,11 +143,13 @@ impl Host {
         };
         Self {
             daemon: Daemon::start(&socket, &shared, switches),
+            ovsdb: ovsdb::start(&dir.path().join("openvswitch"), &shared),
             shared,
             socket,
             late_daemon: Mutex::default(),
             deaf: Mutex::default(),
             full_pipe: Mutex::default(),
+            deadlines: Mutex::default(),
             dir,
         }
     }
@@ -187,11 +196,13 @@ impl Host {
             },
             sysfs: self.with(|kernel| kernel.tree.sysfs()),
             store: Store::at(&self.dir.path().join("state")),
+            ovs: Ovs::at(&self.dir.path().join("openvswitch")),
             end: Instant::now() + Duration::from_secs(60),
             patience: Patience {
                 vf_return: Duration::from_millis(250),
                 port_gone: Duration::from_millis(100),
                 daemon_del: Duration::from_secs(8),
+                ovsdb: Duration::from_millis(500),
                 late_daemon: *self.late_daemon.lock().unwrap(),
                 dad: Duration::from_millis(200),
                 carrier: Duration::from_millis(50),
@@ -222,11 +233,20 @@ impl Host {
         self.add_by(pod, &self.socket).await
     }
 
+    /// ADD, and libcni kills the process when the daemon, which is to hold the request, has it.
+    pub(super) async fn give_up(&self, pod: &Pod) {
+        tokio::select! {
+            ended = self.add(pod) => panic!("the ADD was not held: {ended:?}"),
+            () = self.daemon.is_asked() => {}
+        }
+    }
+
     /// ADD of a netconf with this socket.
     pub(super) async fn add_by(&self, pod: &Pod, socket: &Path) -> Ended {
         let call = call("ADD", pod, socket);
         let world = self.world();
         let device = VF.parse().unwrap();
+        let clock = Clock::of_add(&self.deadlines.lock().unwrap());
         let deaf = || *self.deaf.lock().unwrap();
         let caller = Caller {
             since: BootTime::now(),
@@ -240,14 +260,7 @@ impl Host {
                 Ok(())
             },
         };
-        self.process(add_vf(
-            &world,
-            &call,
-            &device,
-            Clock::of_add(&Deadlines::default()),
-            &caller,
-        ))
-        .await
+        self.process(add_vf(&world, &call, &device, clock, &caller)).await
     }
 
     /// DEL as `super::del` runs it, once it knows which world it is in.
@@ -259,7 +272,7 @@ impl Host {
     pub(super) async fn del_by(&self, pod: &Pod, socket: &Path) -> Ended {
         let call = call("DEL", pod, socket);
         let world = self.world();
-        let clock = Clock::of_del(&Deadlines::default());
+        let clock = Clock::of_del(&self.deadlines.lock().unwrap());
         self.process(async {
             cancel(&world.store, &call);
             if del_vf(&world, &call, clock).await? {
@@ -294,6 +307,47 @@ impl Host {
         names
     }
 
+    /// ovsdb-server ends.
+    pub(super) fn stop_ovsdb(&self) {
+        self.ovsdb.abort();
+        std::fs::remove_file(self.dir.path().join("openvswitch/db.sock")).unwrap();
+    }
+
+    /// The lock of the VF, as a call of another process has it.
+    pub(super) async fn lock(&self) -> Lock {
+        let device = VF.parse().unwrap();
+        self.world().store.lock(&device, Instant::now()).await.unwrap()
+    }
+
+    /// There is room again; see [`Shared::fill_disk`].
+    pub(super) fn clear_disk(&self) {
+        let _ = std::fs::remove_dir(&self.shared.obstacle);
+    }
+
+    /// A path in the state directory.
+    pub(super) fn state(&self, path: &str) -> PathBuf {
+        self.dir.path().join("state").join(path)
+    }
+
+    /// GC of this network, with the attachments that the caller knows to be alive.
+    pub(super) async fn gc(&self, network: &str, valid: &[&Pod]) -> Ended {
+        let world = self.world();
+        let valid: Vec<_> = (valid.iter())
+            .map(|pod| (pod.container.parse().unwrap(), pod.ifname.parse().unwrap()))
+            .collect();
+        self.process(collect(&world, network, &valid)).await
+    }
+
+    /// What a call does for the attachments of others at its end.
+    pub(super) async fn go_on(&self) {
+        let mut world = self.world();
+        self.process(async {
+            go_on_in(&mut world, None).await;
+            Ok(())
+        })
+        .await;
+    }
+
     /// What a process leaves that is killed after it has written the first file of a record.
     pub(super) fn write_attachment(&self, pod: &Pod) {
         let directory = self.dir.path().join("state/attachment");
@@ -322,6 +376,8 @@ impl Host {
         let now = self.snapshot();
         assert_eq!(now, before, "{context}");
         assert!(self.records().is_empty(), "{context}: {:?}", self.records());
+        let pending = std::fs::read_dir(self.state("pending")).map_or(0, Iterator::count);
+        assert_eq!(pending, 0, "{context}");
     }
 
     /// The pod has what the daemon promised.

@@ -45,6 +45,7 @@ async fn daemon_unreachable_at_add() {
 async fn daemon_unreachable_at_del() {
     for mode in MODES {
         let (host, before, pod) = attached(mode, "net1").await;
+        host.stop_ovsdb();
         let aside = host.socket.with_extension("aside");
         std::fs::rename(&host.socket, &aside).unwrap();
         for _ in 0..2 {
@@ -74,6 +75,7 @@ async fn daemon_unreachable_at_del() {
 #[tokio::test]
 async fn daemon_that_fails_del() {
     let (host, before, pod) = attached(false, "net1").await;
+    host.stop_ovsdb();
     host.switch(|switches| switches.fail_del = true);
     let message = host.del(&pod).await.failure();
     assert!(message.contains("database connection failed"), "{message}");

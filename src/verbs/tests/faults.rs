@@ -123,7 +123,7 @@ async fn one_fault_in_add() {
                 }
                 ref failed => assert!(hit, "{context}: {failed:?}"),
             }
-            host.assert_restored(&before, &context);
+            host.assert_restored(&before, &format!("{context}: {ended:?}"));
             hit
         },
     )

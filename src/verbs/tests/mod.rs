@@ -2,8 +2,10 @@
 
 mod daemon;
 mod faults;
+mod gc;
 mod given_back;
 mod hostile;
+mod life;
 mod machine;
 mod ownership;
 
