@@ -84,7 +84,8 @@ impl FromStr for PciAddress {
 }
 
 /// The name of a network interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and white space
-/// (`dev_valid_name` in the kernel's `net/core/dev.c`, and skel's check of `CNI_IFNAME`).
+/// (`dev_valid_name` in the kernel's `net/core/dev.c`, and skel's check of `CNI_IFNAME`). The kernel looks at bytes, and
+/// takes 0xa0, a part of `à` and many others in UTF-8, for white space (its `lib/ctype.c`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IfName(String);
@@ -103,6 +104,7 @@ impl FromStr for IfName {
         } else if text
             .chars()
             .any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace())
+            || text.bytes().any(|b| b == 0xa0)
         {
             invalid("interface name contains / or : or whitespace characters")
         } else {
@@ -363,6 +365,7 @@ mod tests {
             "a b",
             "a\tb",
             "a\u{a0}b",
+            "à",
             "abcdefghijklmnop",
             "a\0",
         ] {

@@ -228,19 +228,25 @@ fn request(family: u16, flags: u16, command: u8, attributes: &[(u16, &str)]) -> 
 }
 
 /// One message of a packet.
-enum Message<'a> {
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// An answer.
     Data {
+        /// `nlmsg_flags`.
         flags: u16,
+        /// What follows the headers; see [`attributes`].
         attributes: &'a [u8],
     },
+    /// The kernel says no.
     Refused(Errno),
     /// The end of a dump, with its error number.
     Done(i32),
+    /// No message.
     Garbled,
 }
 
 /// The messages of a packet. One that is cut short or says a length that can't be is the last.
-fn messages(mut packet: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub fn messages(mut packet: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         if packet.is_empty() {
             return None;
@@ -275,7 +281,7 @@ fn message(packet: &[u8]) -> Option<(Message<'_>, &[u8])> {
 }
 
 /// The attributes of a run of them: type and value. Ends where the run is cut short.
-pub(super) fn attributes(mut run: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut run: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(as_u16(run.get(0..2)?)?);
         let kind = as_u16(run.get(2..4)?)? & NLA_TYPE_MASK;

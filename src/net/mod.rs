@@ -7,7 +7,7 @@
 mod announce;
 pub mod devlink;
 mod error;
-mod genl;
+pub mod genl;
 mod link;
 mod mounts;
 mod netlink;
@@ -23,7 +23,7 @@ use crate::types::{IfName, Mac, NetnsId};
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use link::{Address, Link, LinkChange};
-pub use netlink::Netlink;
+pub use netlink::{Netlink, extended_ack};
 pub use netns::Netns;
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::devlink::{Handle as DevlinkHandle, Port, Session};
-use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, mounts};
+use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts};
 use crate::types::{IfName, Mac, PciAddress};
 
 /// rtnetlink drops a reply that it can't decode and then waits for ever; a call that the kernel has answered is
@@ -114,22 +114,11 @@ impl Netlink {
 
 /// The text of an extended ACK: with a capped ACK, attributes follow the 16 bytes of the request's header
 /// (`NLMSGERR_ATTR_MSG` is type 1, linux/netlink.h).
-fn extended_ack(message: &ErrorMessage) -> Option<String> {
-    let mut attributes = message.header.get(16..)?;
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(0..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        if length < 4 {
-            return None;
-        }
-        if kind == 1 {
-            let text = String::from_utf8_lossy(attributes.get(4..length)?)
-                .trim_end_matches('\0')
-                .to_owned();
-            return Some(text).filter(|text| !text.is_empty());
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+#[must_use]
+pub fn extended_ack(message: &ErrorMessage) -> Option<String> {
+    let text = genl::attribute(message.header.get(16..)?, 1)?;
+    let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A request that is no error when the object exists already.

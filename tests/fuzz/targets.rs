@@ -2,12 +2,14 @@
 
 mod sysfs;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use kube_ovn::cni::{self, Environment, Failure};
 use kube_ovn::device::PortName;
-use kube_ovn::net::Link;
+use kube_ovn::net::genl::{self, Message};
+use kube_ovn::net::{self, Link};
 use kube_ovn::state::Store;
 use kube_ovn::types::PciAddress;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
@@ -15,7 +17,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
 
-pub(crate) const ALL: [Target; 6] = [
+pub(crate) const ALL: [Target; 7] = [
     Target {
         name: "port-name",
         seeds: &["tests/fuzz/corpus/port-name"],
@@ -103,6 +105,12 @@ pub(crate) const ALL: [Target; 6] = [
         seeds: &["tests/fuzz/corpus/sysfs", "tests/fixtures/sysfs"],
         words: sysfs::WORDS,
         run: sysfs::run,
+    },
+    Target {
+        name: "devlink",
+        seeds: &["tests/fuzz/corpus/devlink"],
+        words: &[],
+        run: devlink,
     },
     Target {
         name: "link-message",
@@ -200,14 +208,29 @@ fn record(input: &[u8]) -> String {
     }
 }
 
+/// A packet of a dump of ports.
+fn devlink(input: &[u8]) -> String {
+    let mut answer = String::new();
+    for message in genl::messages(input) {
+        let _ = match message {
+            Message::Data { flags, attributes } => write!(answer, "{flags} {:?};", net::devlink::port(attributes)),
+            other => write!(answer, "{other:?};"),
+        };
+    }
+    answer
+}
+
 /// What rtnetlink would hand us for these bytes.
 fn link_message(input: &[u8]) -> String {
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(input) {
-        Ok(NetlinkMessage {
-            payload: NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)),
-            ..
-        }) => format!("{:?}", Link::from_message(&message)),
-        Ok(other) => format!("{:?}", std::mem::discriminant(&other.payload)),
-        Err(error) => error.to_string(),
+    let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(input) {
+        Ok(message) => message,
+        Err(error) => return error.to_string(),
+    };
+    match message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+            format!("{:?}", Link::from_message(&message))
+        }
+        NetlinkPayload::Error(error) => format!("{:?} {:?}", error.code, net::extended_ack(&error)),
+        other => format!("{:?}", std::mem::discriminant(&other)),
     }
 }
