@@ -58,9 +58,19 @@ fn stdin(list: &Value, device: Option<&str>) -> String {
 }
 
 #[test]
-fn the_networkattachmentdefinition() {
-    let nad = read("network-attachment-definition.yaml");
-    let list = block(&nad, "config");
+fn the_networkattachmentdefinitions() {
+    for (file, vf_driver) in [
+        ("network-attachment-definition.yaml", Value::Null),
+        ("network-attachment-definition-vfio.yaml", json!("vfio-pci")),
+    ] {
+        let nad = read(file);
+        check(&nad);
+        assert_eq!(block(&nad, "config")["plugins"][0]["vf_driver"], vf_driver, "{file}");
+    }
+}
+
+fn check(nad: &str) {
+    let list = block(nad, "config");
     // complete: the plugin takes it, and comes as far as the namespace
     let answer = Call::verb("ADD").stdin(stdin(&list, Some("0000:84:00.3"))).run();
     assert_eq!(
@@ -74,7 +84,7 @@ fn the_networkattachmentdefinition() {
         answer.details().contains("k8s.v1.cni.cncf.io/resourceName"),
         "{answer:?}"
     );
-    let provider = format!("{}.{}.ovn", value(&nad, "name"), value(&nad, "namespace"));
+    let provider = format!("{}.{}.ovn", value(nad, "name"), value(nad, "namespace"));
     assert_eq!(list["plugins"][0]["provider"], provider.as_str());
 }
 
@@ -94,6 +104,13 @@ fn the_drop_in() {
 
 #[test]
 fn the_names_agree() {
+    let pools = block(&read("device-plugin-configmap.yaml"), "config.json");
+    let vfio = &pools["resourceList"][1];
+    let offered = format!("mellanox.com/{}", vfio["resourceName"].as_str().unwrap());
+    let nad = read("network-attachment-definition-vfio.yaml");
+    assert_eq!(value(&nad, "k8s.v1.cni.cncf.io/resourceName"), offered);
+    assert_eq!(vfio["selectors"]["drivers"], json!(["vfio-pci"]));
+
     let (nad, pod) = (read("network-attachment-definition.yaml"), read("pod.yaml"));
     let resource = value(&nad, "k8s.v1.cni.cncf.io/resourceName");
     let pools = block(&read("device-plugin-configmap.yaml"), "config.json");

@@ -110,6 +110,24 @@ fn the_request_is_stocks() {
     assert_eq!(last_request(&daemon), del);
 }
 
+/// For DPDK without a VF: the daemon makes the socket, and the keys are its business. The emulator does not model that.
+#[test]
+fn vhost_user_keys_pass_through() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let keys = json!({
+        "vhost_user_socket_volume_name": "vhost", "vhost_user_socket_name": "sock",
+        "vhost_user_socket_consumption": "kubevirt"
+    });
+    let told = |request: &Value| {
+        ["volume_name", "name", "consumption"].map(|key| request[format!("vhost_user_socket_{key}")].clone())
+    };
+    call("ADD", &daemon, &pod, &keys).failure(11);
+    assert_eq!(told(&last_request(&daemon)), ["vhost", "sock", "kubevirt"]);
+    // stock's DEL leaves the name out (cmd/cni/cni.go:147-158 at 1533681d7)
+    assert_eq!(call("DEL", &daemon, &pod, &keys).rc, 0);
+    assert_eq!(told(&last_request(&daemon)), ["vhost", "", "kubevirt"]);
+}
+
 #[test]
 fn a_namespace_gets_ipv6_before_the_daemon_is_asked() {
     let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());

@@ -1,3 +1,4 @@
+use super::locate::of_device;
 use super::restore::before;
 use super::take::attempt_name;
 use super::{Error, World};
@@ -8,7 +9,7 @@ use crate::types::Mac;
 const IFF_MULTICAST: u32 = 1 << 12;
 
 /// A record for an attachment that the stock plugin made before this one took its place: DEL has none, but the VF is in
-/// the pod, beyond doubt (its parent device says so), and would come home only when the kernel ends the namespace,
+/// the pod, beyond doubt (its device says so), and would come home only when the kernel ends the namespace,
 /// under the pod's name. `None`: that is not so, and there is nothing to give back. To be called when the VF has no record.
 ///
 /// What was before is not known but for the name, which the daemon left as alias; stock's DEL zeroes the MAC that the PF
@@ -17,12 +18,12 @@ pub async fn adopt<S: Stack>(world: &World<S>, claim: &Claim, _lock: &Lock) -> R
     let Ok(pod) = world.host.open(&claim.netns) else {
         return Ok(None);
     };
-    let Some(link) = pod.link_named(&claim.ifname).await? else {
-        return Ok(None);
-    };
-    if pod.id() == world.host.id() || link.belongs_to(&claim.device) != Some(true) {
+    if pod.id() == world.host.id() {
         return Ok(None);
     }
+    let Some(link) = of_device(&pod, &claim.device, &claim.ifname, None).await? else {
+        return Ok(None);
+    };
     let found = match world.resolve(&claim.device) {
         Err(error) if error.is_unanswered() => return Err(error.into()),
         Err(_) => return Ok(None),

@@ -78,6 +78,16 @@ pub enum Error {
         /// Who uses it.
         driver: String,
     },
+    /// The daemon's name for the port belongs to another.
+    #[error(
+        "kube-ovn-daemon would name the host's side of {ifname} {name}, and the host has an interface of that name already: the longer the interface's name, the less of the container ID is in it; choose one of up to 8 characters"
+    )]
+    PortNameTaken {
+        /// The port's name.
+        name: IfName,
+        /// The interface.
+        ifname: IfName,
+    },
     /// Netconf and VF are not of one kind.
     #[error(
         "VF {device} is bound to {driver}, but the NetworkAttachmentDefinition says vf_driver {vf_driver:?}: name a device plugin pool whose VFs have that driver, or change vf_driver ({})",
@@ -268,7 +278,7 @@ impl Error {
             | Self::PortRemains { .. }
             | Self::Unfinished { .. } => Kind::TryAgain,
             Self::OwnNetns { .. } => Kind::OwnNetns,
-            Self::NameTaken { .. } => Kind::Environment,
+            Self::NameTaken { .. } | Self::PortNameTaken { .. } => Kind::Environment,
             Self::Held { .. } => Kind::Held,
             Self::NotAsSaid { .. } | Self::AdminMac { .. } => Kind::NotAsSaid,
         }

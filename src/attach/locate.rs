@@ -1,9 +1,10 @@
 //! Where a VF's netdev is now: by PCI address, never by name alone.
 
 use super::{Error, World};
-use crate::device::Kind;
+use crate::device::{Kind, Sysfs};
 use crate::net::{Link, Stack};
 use crate::state::Record;
+use crate::types::{IfName, PciAddress};
 use crate::{device, net};
 
 /// Where the netdev of a VF is.
@@ -47,26 +48,60 @@ pub(super) async fn locate<'a, S: Stack>(
     }
 }
 
-/// The VF's netdev in a pod's namespace. The index stays on a move unless it is taken there, and a tenant with
-/// `CAP_NET_ADMIN` may have given any name to any link, so only the parent device is proof. Kernels before 5.14 tell none;
-/// nor does any kernel for a software link, which may well have the index that the VF had in the host.
+/// The VF's netdev in a pod's namespace.
 pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<Link>, net::Error> {
-    let Some(before) = &record.vf else {
+    match &record.vf {
+        Some(before) => of_device(pod, &record.claim.device, &record.claim.ifname, Some(before.ifindex)).await,
+        None => Ok(None),
+    }
+}
+
+/// The netdev of a PCI function in a pod's namespace. Its index in the host stays on a move unless it is taken there, and a tenant
+/// with `CAP_NET_ADMIN` may have given any name to any link, so these two say where to look first, and only the device is
+/// proof. Netlink names it since Linux 5.14; before, the sysfs of the pod's namespace shows it.
+pub(super) async fn of_device<S: Stack>(
+    pod: &S,
+    device: &PciAddress,
+    ifname: &IfName,
+    index: Option<u32>,
+) -> Result<Option<Link>, net::Error> {
+    let is_ours = |link: &Link| link.belongs_to(device) == Some(true);
+    if let Some(index) = index
+        && let Some(link) = pod.link(index).await?
+        && is_ours(&link)
+    {
+        return Ok(Some(link));
+    }
+    if let Some(link) = pod.link_named(ifname).await?
+        && is_ours(&link)
+    {
+        return Ok(Some(link));
+    }
+    let links = pod.links().await?;
+    if let Some(at) = links.iter().position(is_ours) {
+        return Ok(links.into_iter().nth(at));
+    }
+    let mut mute = links.into_iter().filter(is_mute).peekable();
+    if mute.peek().is_none() {
         return Ok(None);
-    };
-    let is_ours = |link: &Link| {
-        link.belongs_to(&record.claim.device)
-            .unwrap_or(!link.software && link.index == before.ifindex)
-    };
-    if let Some(link) = pod.link(before.ifindex).await?
-        && is_ours(&link)
-    {
-        return Ok(Some(link));
     }
-    if let Some(link) = pod.link_named(&record.claim.ifname).await?
-        && is_ours(&link)
-    {
-        return Ok(Some(link));
+    let seen = pod.with_sysfs(|root| Sysfs::new(root).netdevs(device));
+    match seen {
+        Ok(Ok(netdevs)) => Ok(mute.find(|link| netdevs.iter().any(|netdev| netdev.ifindex == link.index))),
+        // a function that has gone takes its netdevs along
+        Ok(Err(device::Error::NoSuchDevice { .. })) => Ok(None),
+        Ok(Err(e)) => Err(net::Error::NoAnswer {
+            what: format!("look for the netdev of {device} in its pod"),
+            why: e.to_string(),
+        }),
+        Err(e) => Err(e),
     }
-    Ok(pod.links().await?.into_iter().find(is_ours))
+}
+
+/// `LOOPBACK_IFINDEX` of the kernel's include/net/flow.h: a namespace's loopback has no other index.
+const LOOPBACK: u32 = 1;
+
+/// A link of which netlink does not tell the device, and which may have one.
+fn is_mute(link: &Link) -> bool {
+    link.parent.is_none() && !link.software && link.index != LOOPBACK
 }

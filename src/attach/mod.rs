@@ -41,7 +41,7 @@ pub use machine::administer_mac;
 pub use plumb::plumb;
 pub use port::NO_NETNS;
 pub use prepare::prepare;
-pub use take::{Taken, take};
+pub use take::{Taken, refuse_taken_port_name, take};
 pub use undo::undo;
 pub use verify::verify;
 

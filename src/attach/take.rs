@@ -6,9 +6,10 @@ use super::restore::{admin_mac, before, with_addresses};
 use super::{Error, World, is_live, pods_of, readable, undo};
 use crate::device::{Kind, Netdev};
 use crate::net::{Link, Stack};
+use crate::ovs;
 use crate::resolve::Resolved;
 use crate::state::{Claim, FORMAT, Lock, Record, Stage};
-use crate::types::{IfName, PciAddress};
+use crate::types::{ContainerId, IfName, PciAddress};
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
@@ -76,6 +77,13 @@ pub async fn take<S: Stack>(
     };
     let representor_link = fresh(world, &found.representor.netdev).await?;
     refuse_foreign_port(world, claim, &representor_link, vfio.is_some()).await?;
+    refuse_taken_port_name(
+        &world.host,
+        &claim.container,
+        &claim.ifname,
+        Some(representor_link.index),
+    )
+    .await?;
     let record = Record {
         format: FORMAT,
         stage: Stage::Preparing,
@@ -101,6 +109,29 @@ pub async fn take<S: Stack>(
         pod,
         lock,
     })
+}
+
+/// The daemon makes the name of the port of the first characters of the container ID and of the interface's name, and one of
+/// 11 or 12 leaves one character or none of the ID: two pods with such an interface would have one name. The daemon would fail
+/// half-way then, and take away another pod's veth of that name (`setupVethPair`, `ovs_linux.go:1753` at 1533681d7). `own` is the
+/// index of the link that is to have it.
+pub async fn refuse_taken_port_name<S: Stack>(
+    host: &S,
+    container: &ContainerId,
+    ifname: &IfName,
+    own: Option<u32>,
+) -> Result<(), Error> {
+    let name = ovs::port_name(container, ifname).and_then(|name| name.parse::<IfName>().ok());
+    let Some(name) = name else {
+        return Ok(()); // the daemon makes no port with such names
+    };
+    match host.link_named(&name).await? {
+        Some(link) if Some(link.index) != own => Err(Error::PortNameTaken {
+            name,
+            ifname: ifname.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The driver by which a virtual machine gets the VF; `None` for a VF with a netdev. And whether the netconf means such a VF:

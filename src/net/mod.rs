@@ -80,6 +80,9 @@ pub trait Stack: Devlink + Sized {
     /// Adds a route by a link; it is no error when the route is there already.
     async fn add_route(&self, index: u32, destination: IpNetwork, gateway: Option<IpAddr>) -> Result<(), Error>;
 
+    /// Runs `look` with the root of a sysfs that shows this namespace's devices; see [`Netns::with_sysfs`].
+    fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error>;
+
     /// Writes sysctls of this namespace; see [`Netns::set_sysctls`].
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error>;
 

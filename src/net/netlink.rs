@@ -309,6 +309,10 @@ impl Stack for Netlink {
         exists_is_fine(self.ask(what, self.handle.route().add(route.build()).execute()).await)
     }
 
+    fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
+        self.netns.with_sysfs(look)
+    }
+
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
         self.netns.set_sysctls(settings)
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::types::NetnsId;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
 /// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
@@ -98,6 +99,20 @@ impl Netns {
         }
     }
 
+    /// Runs `work` with the root of a sysfs that shows the network devices of this namespace: those that it shows are of the
+    /// namespace in which it was mounted (`sysfs_init_fs_context`, fs/sysfs/mount.c). It is mounted over /sys in a mount
+    /// namespace of the thread's own, and goes with that.
+    pub fn with_sysfs<T: Send>(&self, work: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
+        self.run(|| match mount_sysfs() {
+            Ok(()) => Ok(work(Path::new("/sys"))),
+            Err(errno) => Err(Error::Kernel {
+                what: format!("mount the sysfs of network namespace {}", self.path.display()),
+                errno,
+                hint: None,
+            }),
+        })?
+    }
+
     /// Writes `net.<key>` of this namespace for each pair of key and value. Left out in silence: a key that the kernel
     /// does not have (no IPv6), and one that we may not write (/proc/sys is read-only in some containers).
     pub fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
@@ -117,6 +132,16 @@ impl Netns {
             Ok(())
         })?
     }
+}
+
+fn mount_sysfs() -> nix::Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // or the mount would be seen where it is not wanted; what /sys lies on, if it is no mount itself
+    mount(none, "/sys", none, MsFlags::MS_PRIVATE, none)
+        .or_else(|_| mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none))?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("sysfs"), "/sys", Some("sysfs"), flags, none)
 }
 
 /// Errors that say something about this process or the machine, and nothing about the path.

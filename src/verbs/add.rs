@@ -1,12 +1,12 @@
 use std::path::Path;
 
 use super::del::del_without_record;
-use super::request::{check_names, claim_of, request, trust};
+use super::request::{check_names, claim_of, has_long_name, request, trust};
 use super::{Caller, Clock, failed, failure, outcome, pending, this_host};
 use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode, render};
 use crate::daemon::{self, Client, Reply, Request};
-use crate::net::{self, Netns, Stack};
+use crate::net::{self, Netlink, Netns, Stack};
 use crate::node::Settings;
 use crate::state::{self, BootTime, Stage, Store};
 use crate::types::{DeviceId, PciAddress};
@@ -83,6 +83,12 @@ async fn add_without_device(
             path.display()
         );
         return Err(Failure::new(Code::OwnNetns, msg, ""));
+    }
+    if call.conf.mode == Mode::Interface && has_long_name(call) {
+        let host = Netlink::own().map_err(failed)?;
+        attach::refuse_taken_port_name(&host, &call.container, &call.ifname, None)
+            .await
+            .map_err(failed)?;
     }
     netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
     let client = Client::new(call.conf.socket()?);

@@ -1,12 +1,13 @@
 use std::path::Path;
 
-use super::request::{check_names, claim_of, request, trust};
+use super::request::{check_names, claim_of, has_long_name, request, trust};
 use super::{Clock, failed, pending, this_host};
 use crate::attach::{self, NO_NETNS, World};
 use crate::cni::{Call, Failure, Mode};
 use crate::daemon::{self, Client, Request};
 use crate::net::Stack;
 use crate::node::Settings;
+use crate::ovs::{self, Ovs};
 use crate::state::{self, Store};
 use crate::types::PciAddress;
 
@@ -91,12 +92,41 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
     }
 }
 
+/// Whether the port that the daemon would remove by its name is another pod's: a long interface name leaves too little of
+/// the container ID in it, and this pod's ADD was refused for that.
+async fn is_anothers(call: &Call, clock: Clock) -> bool {
+    let Some(name) = ovs::port_name(&call.container, &call.ifname).filter(|_| has_long_name(call)) else {
+        return false;
+    };
+    let port = match Ovs::at(Path::new(ovs::DIRECTORY)).port(&name, clock.reply()).await {
+        Ok(Some(port)) => port,
+        Ok(None) => return false,
+        Err(e) => {
+            log::warn!("whose port {name} is can't be seen: {e}"); // nor can the daemon remove it then
+            return false;
+        }
+    };
+    let differs = |key: &str, value: &str| port.external_ids.get(key).is_some_and(|found| found != value);
+    // a virtual machine's port has the machine's name, and not the pod's
+    let anothers = match &call.netns {
+        Some(netns) => differs("pod_netns", &netns.to_string_lossy()),
+        None => differs("pod_namespace", &call.pod.namespace) || differs("pod_name", &call.pod.name),
+    };
+    if anothers {
+        log::warn!("port {name} is another pod's, and stays");
+    }
+    anothers
+}
+
 /// A veth, an address for another plugin, an ADD that never came to anything, or an attachment that stock made. The
 /// daemon removes what it finds by the names in the request. Never with a device ID, and never with an empty
 /// namespace, on which it would do nothing; see [`attach::port_removal`].
 pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
     if check_names(call).is_err() {
         return Ok(()); // the daemon could not have made anything, and would die of the request
+    }
+    if is_anothers(call, clock).await {
+        return Ok(());
     }
     let request = Request {
         net_ns: call

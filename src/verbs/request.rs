@@ -69,6 +69,11 @@ pub(super) fn claim_of(call: &Call, device: &PciAddress) -> Claim {
     }
 }
 
+/// Whether the interface's name leaves so little of the container ID in the port's name that the ports of two pods may have one.
+pub(super) fn has_long_name(call: &Call) -> bool {
+    matches!(call.ifname.as_str().len(), 11 | 12)
+}
+
 /// Whether the daemon can make the name of the host's interface, for which it cuts the container ID; it dies in the
 /// attempt otherwise (generateNicName, ovs_linux.go:450-460 at 1533681d7: `<id>_h` with 12 characters of the ID for
 /// eth0, `<id>_<interface>_h` with the rest of 12 for others, and 5 for `KubeVirt`'s `pod` and 11 characters).
@@ -91,11 +96,6 @@ pub(super) fn check_names(call: &Call) -> Result<(), Failure> {
             id.len()
         );
         return Err(Failure::new(Code::InvalidEnvironment, msg, ""));
-    }
-    if ifname.len() >= 11 && needed < 2 {
-        log::warn!(
-            "interface name {ifname} leaves {needed} characters of the container ID in the host's interface name: pods may collide"
-        );
     }
     Ok(())
 }

@@ -198,6 +198,19 @@ impl Kernel {
             .unwrap();
     }
 
+    /// A sysfs that was mounted in a namespace.
+    pub(super) fn tree_of(&self, ns: usize) -> Tree {
+        let tree = Tree::new(FUNCTIONS);
+        for netdev in self.links.iter().filter(|netdev| netdev.ns == ns) {
+            if let Some(device) = netdev.device {
+                let (name, index) = (&netdev.link.name, netdev.link.index);
+                let line = format!("/sys/devices/pci0000:00/{device}/net/{name}/ifindex = {index}");
+                tree.add(&line).unwrap();
+            }
+        }
+        tree
+    }
+
     /// Brings sysfs in step: it shows the netdevs of the host's namespace.
     fn show(&mut self) {
         let now: Vec<_> = (self.links.iter().filter(|netdev| netdev.ns == HOST))

@@ -154,6 +154,12 @@ impl Host {
         }
     }
 
+    /// Another call works on the VF.
+    pub(super) async fn lock_vf(&self) -> Lock {
+        let device = VF.parse().unwrap();
+        self.world().store.lock(&device, Instant::now()).await.unwrap()
+    }
+
     /// A pod with a namespace of its own.
     pub(super) fn pod(&self, name: &str, ifname: &str) -> Pod {
         let (ns, netns) = self.with(|kernel| {

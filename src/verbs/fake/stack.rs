@@ -250,6 +250,11 @@ impl Stack for FakeStack {
         .await
     }
 
+    fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
+        let tree = self.ask_now(format!("ns{} sysfs", self.ns), |kernel| Ok(kernel.tree_of(self.ns)));
+        Ok(look(&tree.0?.path("/sys")))
+    }
+
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
         self.ask_now(format!("ns{} sysctls", self.ns), |kernel| {
             let settings = settings

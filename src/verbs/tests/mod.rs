@@ -7,6 +7,7 @@ mod given_back;
 mod hostile;
 mod life;
 mod machine;
+mod names;
 mod ownership;
 
 use super::fake::{Host, Netdev, Pod, Release, VF};
