@@ -114,6 +114,36 @@ async fn the_port_of_a_machine_of_another_program() {
     host.assert_restored(&before, "");
 }
 
+/// Stock's attachment has no record: DEL goes by the port, which has the sandbox's name, be its namespace alive or not.
+#[tokio::test]
+async fn a_machine_that_stock_attached() {
+    for gone in [false, true] {
+        let (host, _, pod) = host(false, "vfio-pci", "vfio-pci");
+        assert!(host.add(&pod).await.well());
+        host.lose_records();
+        let held = host.snapshot();
+        let stranger = host.pod("vm2", "net1");
+        host.del_well(&stranger, "another's").await;
+        assert_eq!(host.snapshot(), held);
+        if gone {
+            host.with(|kernel| kernel.destroy(pod.ns));
+        }
+        host.del_well(&pod, "").await;
+        host.with(|kernel| {
+            assert!(
+                kernel.ports.is_empty() && kernel.admin[&0].is_zero(),
+                "{:?}",
+                kernel.admin
+            );
+        });
+        assert!(host.records().is_empty(), "{:?}", host.records());
+        let next = host.pod("vm3", "net1");
+        let ended = host.add(&next).await;
+        assert!(ended.well(), "{ended:?}");
+        host.assert_attached(&next, "");
+    }
+}
+
 #[tokio::test]
 async fn one_fault_in_the_life_of_a_machine() {
     for mode in MODES {
