@@ -79,8 +79,19 @@ fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
             let about = About::network("GC", &conf);
             on_runtime(&about, &settings(), Clock::of_del, |clock| verbs::gc(&conf, clock))
         }
-        // stock has no handlers for these, which is success
-        Invocation::Usage | Invocation::Check(_) | Invocation::Status(_) => Ok(()),
+        Invocation::Check(call) => {
+            let about = About::call("CHECK", &call);
+            let settings = settings();
+            on_runtime(&about, &settings, Clock::of_del, |clock| {
+                verbs::check(*call, &settings, clock)
+            })
+        }
+        Invocation::Status(conf) => {
+            let about = About::network("STATUS", &conf);
+            let settings = settings();
+            on_runtime(&about, &settings, Clock::of_del, |_| verbs::status(&conf, &settings))
+        }
+        Invocation::Usage => Ok(()),
     }
 }
 

@@ -308,3 +308,61 @@ fn every_daemon_gets_the_same_result() {
         assert_eq!(result, head, "{}", version.name);
     }
 }
+
+/// The interface by its name, with the MAC and the addresses of ADD's result, and a daemon that can be reached.
+#[test]
+fn check_of_a_pod_without_a_device() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    for version in ["0.4.0", "1.0.0", "1.1.0"] {
+        let add = call("ADD", &daemon, &pod, &json!({"cniVersion": version}));
+        let keys = json!({"cniVersion": version, "prevResult": add.json()});
+        let asked = daemon.log().len();
+        let check = || call("CHECK", &daemon, &pod, &keys);
+        assert!(check().failure(103).ends_with(&format!(
+            "interface eth0 of pod default/nginx is not as ADD left it: it is not in network namespace {}",
+            pod.netns()
+        )));
+        // what the daemon of these tests only says that it has done
+        pod.ip("link add eth0 address 00:00:00:AA:BB:CC mtu 1400 type veth peer name other");
+        let found = check().failure(103);
+        assert!(
+            found.ends_with("it is down; it lacks the address 10.16.0.5/16 (it has: )"),
+            "{found}"
+        );
+        pod.ip("address add 10.16.0.5/16 dev eth0");
+        pod.ip("link set eth0 up");
+        let well = check();
+        assert_eq!((well.rc, well.stdout.as_str(), well.stderr.as_str()), (0, "", ""));
+        pod.ip("link set eth0 address 00:00:00:AA:BB:CD");
+        assert!(
+            check()
+                .failure(103)
+                .contains("its MAC is 00:00:00:aa:bb:cd, expected 00:00:00:aa:bb:cc")
+        );
+        let other =
+            json!({"cniVersion": version, "prevResult": add.json(), "server_socket": "/run/openvswitch/other.sock"});
+        let found = call("CHECK", &daemon, &pod, &other).failure(103);
+        assert!(
+            found.contains("its MAC is")
+                && found.contains("; kube-ovn-daemon can't be reached at /run/openvswitch/other.sock"),
+            "{found}"
+        );
+        pod.ip("link del eth0");
+        assert_eq!(daemon.log().len(), asked, "CHECK asks the daemon nothing");
+    }
+}
+
+/// Another plugin's interface, with an address of ours: only whether the daemon is there.
+#[test]
+fn check_in_ipam_mode() {
+    let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
+    let keys = |socket: &str| {
+        let ipam = json!({"type": "kube-ovn", "provider": "macvlan.default", "server_socket": socket});
+        let prev_result = json!({"interfaces": [{"name": "eth0", "sandbox": pod.netns()}]});
+        json!({"type": "macvlan", "ipam": ipam, "prevResult": prev_result})
+    };
+    let well = call("CHECK", &daemon, &pod, &keys(SOCKET));
+    assert_eq!((well.rc, well.stdout.as_str()), (0, ""), "{well:?}");
+    let gone = call("CHECK", &daemon, &pod, &keys("/run/openvswitch/other.sock"));
+    assert!(gone.failure(103).contains("can't be reached"));
+}

@@ -43,7 +43,7 @@ pub use port::NO_NETNS;
 pub use prepare::prepare;
 pub use take::{Taken, refuse_taken_port_name, take};
 pub use undo::undo;
-pub use verify::verify;
+pub use verify::{Expectation, Inspection, inspect, interface, representor_of, verify};
 
 /// The host that we work on.
 pub struct World<S> {

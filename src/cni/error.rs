@@ -30,7 +30,7 @@ pub enum Code {
     TryAgainLater = 11,
     /// STATUS: no ADD could be served.
     NotAvailable = 50,
-    /// STATUS: no ADD could be served, and attached containers may lack connectivity.
+    /// STATUS: the same, and attached containers may lack connectivity.
     LimitedConnectivity = 51,
     /// Ours, as all from 100 on: the node, its NIC or the NIC's driver is not set up for offload. The text says what to
     /// change; the same call fails until somebody does.
@@ -39,6 +39,8 @@ pub enum Code {
     DeviceHeld = 101,
     /// Ours: the daemon reported success, but the kernel does not show what it reported.
     NotAsSaid = 102,
+    /// Ours: CHECK finds that the attachment is not as ADD left it.
+    NotAsAdded = 103,
     /// Anything else, as skel has it.
     Internal = 999,
 }

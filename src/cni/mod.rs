@@ -7,6 +7,7 @@ mod env;
 mod error;
 mod keys;
 mod netconf;
+mod prev_result;
 mod result;
 mod version;
 
@@ -14,6 +15,7 @@ pub use env::{Environment, PodArgs};
 pub use error::{Code, Failure};
 pub use keys::MAX_NETCONF;
 pub use netconf::{ConfRoute, Dns, Mode, NetConf};
+pub use prev_result::Told;
 pub use result::{Interface, Ip, Outcome, Route, render};
 pub use version::Version;
 

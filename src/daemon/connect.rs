@@ -2,7 +2,7 @@
 //! who listens.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,15 +30,18 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let path = self.0.clone();
-        Box::pin(async move {
-            let stream = UnixStream::connect(path).await?;
-            // The credentials are those of the process that called listen(2) (SO_PEERCRED in unix(7)), so they hold even
-            // if the path meanwhile means another socket. Our own user is root wherever the plugin can do its work.
-            let listener = stream.peer_cred()?.uid();
-            if listener != nix::unistd::geteuid().as_raw() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, Foreign(listener)));
-            }
-            Ok(TokioIo::new(stream))
-        })
+        Box::pin(async move { Ok(TokioIo::new(connect(&path).await?)) })
     }
+}
+
+/// A connection to whoever listens at a path, if that is root.
+pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await?;
+    // The credentials are those of the process that called listen(2) (SO_PEERCRED in unix(7)), so they hold even
+    // if the path meanwhile means another socket. Our own user is root wherever the plugin can do its work.
+    let listener = stream.peer_cred()?.uid();
+    if listener != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, Foreign(listener)));
+    }
+    Ok(stream)
 }

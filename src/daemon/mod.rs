@@ -17,7 +17,7 @@ use hyper::{Method, StatusCode, header};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 
-use connect::{Connector, Foreign};
+use connect::{Connector, Foreign, connect};
 
 pub use reply::{Reply, ReplyIp, ReplyRoute};
 pub use request::{Request, RequestRoute};
@@ -95,6 +95,31 @@ impl Client {
     pub fn new(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
+        }
+    }
+
+    /// Sees that somebody listens at the socket. Asks nothing, and does not wait for a daemon that restarts.
+    pub async fn reach(&self, deadline: Instant) -> Result<(), Error> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, connect(&self.socket)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.not_connected(&error)),
+            Err(_) => Err(Error::Unreachable {
+                socket: self.socket.clone(),
+                cause: format!("nothing for {} s", left.as_secs()),
+            }),
+        }
+    }
+
+    /// Why there is no connection.
+    fn not_connected(&self, error: &io::Error) -> Error {
+        let socket = self.socket.clone();
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(Foreign(user)) => Error::Foreign { socket, user: *user },
+            None => Error::Unreachable {
+                socket,
+                cause: error.to_string(),
+            },
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Port {
     pub external_ids: BTreeMap<String, String>,
     /// What ovs-vswitchd says is wrong with the interface; empty when nothing is.
     pub error: String,
+    /// How many interfaces it has: more than one is a bond, of which that interface is a part.
+    pub interfaces: usize,
 }
 
 /// The name that the daemon gives the port, and with it the representor: `<first 12 of the container ID>_h` for eth0, otherwise
@@ -89,12 +91,12 @@ impl Ovs {
                 database.remove_qos(&iface_ids).await?;
                 return Ok(Removal::Absent);
             };
-            if let Some(why) = found.difference(expected) {
+            if let Some(why) = found.port.difference(expected) {
                 return Ok(Removal::NotOurs(why));
             }
             match database.change(found.removal(&name)).await? {
                 Outcome::Done => {
-                    iface_ids.extend(found.external_ids.get("iface-id").cloned());
+                    iface_ids.extend(found.port.external_ids.get("iface-id").cloned());
                     database.remove_qos(&iface_ids).await?;
                     return Ok(Removal::Removed);
                 }
@@ -124,17 +126,15 @@ struct Found {
     interface: Value,
     /// As it was read, to be compared by the server.
     raw_ids: Value,
-    external_ids: BTreeMap<String, String>,
-    error: String,
-    port: Value,
-    interfaces: usize,
-    /// UUID and name.
-    bridge: (Value, String),
+    port_row: Value,
+    bridge_row: Value,
+    port: Port,
 }
 
-impl Found {
+impl Port {
     /// How it differs from what is expected; `None` when it is the one.
-    fn difference(&self, expected: &Expected<'_>) -> Option<String> {
+    #[must_use]
+    pub fn difference(&self, expected: &Expected<'_>) -> Option<String> {
         let id = |key: &str| self.external_ids.get(key).map(String::as_str);
         let differs = |key: &str, found: &str, wanted: &str| {
             let found = quoted(found, MAX_WORDS);
@@ -166,29 +166,27 @@ impl Found {
             None => Some("it has neither external_ids:iface-id nor pod_netns, which kube-ovn-daemon writes".to_owned()),
         }
     }
+}
 
+impl Found {
     /// The transaction. Port and Interface go with the last reference to them (RFC 7047, section 3.2: they are in no root table).
     fn removal(&self, name: &str) -> Vec<Value> {
         let is = |uuid: &Value| json!([["_uuid", "==", uuid]]);
         vec![
             json!({"op": "wait", "timeout": 0, "table": "Interface", "where": is(&self.interface),
                 "columns": ["external_ids"], "until": "==", "rows": [{"external_ids": self.raw_ids}]}),
-            json!({"op": "wait", "timeout": 0, "table": "Port", "where": is(&self.port),
+            json!({"op": "wait", "timeout": 0, "table": "Port", "where": is(&self.port_row),
                 "columns": ["interfaces"], "until": "==", "rows": [{"interfaces": self.interface}]}),
-            json!({"op": "mutate", "table": "Bridge", "where": is(&self.bridge.0), "mutations": [["ports", "delete", self.port]]}),
+            json!({"op": "mutate", "table": "Bridge", "where": is(&self.bridge_row), "mutations": [["ports", "delete", self.port_row]]}),
             // for who reads the database's log
-            json!({"op": "comment", "comment": format!("kube-ovn (CNI plugin): del-port {} {name}", self.bridge.1)}),
+            json!({"op": "comment", "comment": format!("kube-ovn (CNI plugin): del-port {} {name}", self.port.bridge)}),
         ]
     }
 }
 
 impl Database {
     pub(super) async fn port(&mut self, name: &str) -> Result<Option<Port>, Error> {
-        Ok(self.find(name).await?.map(|found| Port {
-            bridge: found.bridge.1,
-            external_ids: found.external_ids,
-            error: found.error,
-        }))
+        Ok(self.find(name).await?.map(|found| found.port))
     }
 
     /// Interface, port and bridge by the name of the interface, which is that of the port as well.
@@ -210,11 +208,14 @@ impl Database {
         Ok(Some(Found {
             interface,
             raw_ids: row.get("external_ids").cloned().unwrap_or_default(),
-            external_ids: map(row, "external_ids"),
-            error: text(row, "error"),
-            port,
-            interfaces: port_row.get("interfaces").map_or(0, |value| set(value).len()),
-            bridge: (self.uuid(bridge)?, text(bridge, "name")),
+            port: Port {
+                bridge: text(bridge, "name"),
+                external_ids: map(row, "external_ids"),
+                error: text(row, "error"),
+                interfaces: port_row.get("interfaces").map_or(0, |value| set(value).len()),
+            },
+            bridge_row: self.uuid(bridge)?,
+            port_row: port,
         }))
     }
 
@@ -263,17 +264,14 @@ mod tests {
 
     /// What is different about a port with these `external_ids`, of pod web-0 in shop, whose netns is /run/netns/a.
     fn difference(provider: &str, ids: &[(&str, &str)]) -> Option<String> {
-        let found = Found {
-            interface: Value::Null,
-            raw_ids: Value::Null,
+        let found = Port {
+            bridge: String::new(),
             external_ids: ids
                 .iter()
                 .map(|(key, value)| ((*key).into(), (*value).into()))
                 .collect(),
             error: String::new(),
-            port: Value::Null,
             interfaces: 1,
-            bridge: (Value::Null, String::new()),
         };
         found.difference(&Expected {
             container: &"0123456789abcdef".parse().unwrap(),

@@ -26,6 +26,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::{AccessFlags, access};
+
 use crate::types::{ContainerId, IfName, PciAddress};
 use files::{make_directory, names, read_file, remove_file, replace};
 
@@ -118,6 +120,32 @@ impl Store {
     /// Makes the directory, and sees that it is ours alone.
     fn make(&self) -> Result<(), Error> {
         make_directory(&self.root)?;
+        self.is_ours()?;
+        for name in ["vf", "attachment", "pending", "cancel", "unanswered"] {
+            make_directory(&self.root.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the directory can be used, or made where there is none. Changes nothing.
+    pub fn can_be_made(&self) -> Result<(), Error> {
+        let directory = match self.is_ours() {
+            Ok(()) => self.root.as_path(),
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+                self.root.parent().unwrap_or(Path::new("/"))
+            }
+            Err(other) => return Err(other),
+        };
+        // root may write anywhere but on a file system that is mounted read-only
+        access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| Error::Io {
+            what: "make files in",
+            path: directory.to_owned(),
+            cause: errno.into(),
+        })
+    }
+
+    /// Sees that the directory is there, and ours alone.
+    fn is_ours(&self) -> Result<(), Error> {
         let metadata = fs::symlink_metadata(&self.root).map_err(|cause| Error::Io {
             what: "look at",
             path: self.root.clone(),
@@ -138,9 +166,6 @@ impl Store {
                 metadata.uid(),
                 metadata.mode() & 0o7777
             ));
-        }
-        for name in ["vf", "attachment", "pending", "cancel", "unanswered"] {
-            make_directory(&self.root.join(name))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod add;
 mod caller;
+mod check;
 mod del;
 #[cfg(test)]
 mod fake;
@@ -9,6 +10,7 @@ mod gc;
 mod outcome;
 mod pending;
 mod request;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +27,10 @@ use crate::state::{self, Store};
 
 pub use add::add;
 pub use caller::Caller;
+pub use check::check;
 pub use del::del;
 pub use gc::gc;
+pub use status::status;
 
 /// How long an ADD waits for another call on its VF.
 const ADD_LOCK: Duration = Duration::from_secs(10);

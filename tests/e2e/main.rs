@@ -29,6 +29,7 @@ mod g_bad_input;
 mod h_no_device;
 mod i_thick_multus;
 mod j_node_not_ready;
+mod k_check_and_status;
 mod k_given_back;
 mod v_daemon_versions;
 mod w_daemon_faults;

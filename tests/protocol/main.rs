@@ -121,19 +121,49 @@ fn version() {
     assert_eq!((answer.rc, &answer.json()["cniVersion"]), (0, &json!("1.0.0")));
 }
 
+/// Without a list of living attachments there is nothing to collect.
 #[test]
-fn silent_success_of_the_verbs_that_stock_does_not_handle() {
-    for (verb, version) in [
-        ("CHECK", "0.4.0"),
-        ("CHECK", "1.1.0"),
-        ("GC", "1.1.0"),
-        ("STATUS", "1.1.0"),
-    ] {
-        let answer = call(verb, json!({"cniVersion": version})).run();
+fn gc_without_a_list_is_silent() {
+    let answer = call("GC", json!({"cniVersion": "1.1.0"})).run();
+    assert_eq!((answer.rc, answer.stdout.as_str(), answer.stderr.as_str()), (0, "", ""));
+}
+
+// ---- 4.8 CHECK, 4.9 STATUS
+
+#[test]
+fn check_needs_a_result_and_a_namespace() {
+    for version in ["0.4.0", "1.0.0", "1.1.0"] {
+        let missing = call("CHECK", json!({"cniVersion": version})).run();
+        assert_eq!(missing.failure(7), "required prevResult missing");
+        assert_eq!(missing.json()["cniVersion"], version);
+        let wrong = json!({"cniVersion": version, "prevResult": {"interfaces": "eth0"}});
+        assert!(
+            call("CHECK", wrong)
+                .run()
+                .failure(6)
+                .contains("could not parse prevResult")
+        );
+        let interfaces = json!([{"name": "eth0", "sandbox": "/nonexistent/netns"}]);
+        let gone = json!({"cniVersion": version, "prevResult": {"interfaces": interfaces}});
         assert_eq!(
-            (answer.rc, answer.stdout.as_str(), answer.stderr.as_str()),
-            (0, "", ""),
-            "{verb}"
+            call("CHECK", gone).run().failure(4),
+            "CNI_NETNS: network namespace /nonexistent/netns does not exist"
         );
     }
+}
+
+/// Nobody listens at the socket of these tests, so no ADD could be served; whether Open vSwitch runs is the machine's business.
+#[test]
+fn status_of_a_machine_without_the_daemon() {
+    let answer = call("STATUS", json!({"cniVersion": "1.1.0"})).run();
+    let error = answer.json();
+    assert!(
+        answer.rc == 1 && matches!(error["code"].as_u64(), Some(50 | 51)),
+        "{answer:?}"
+    );
+    assert_eq!(error["cniVersion"], "1.1.0");
+    assert!(
+        error.to_string().contains("kube-ovn-daemon can't be reached"),
+        "{answer:?}"
+    );
 }

@@ -30,6 +30,14 @@ impl Pod {
         format!("/proc/{}/ns/net", self.process.id())
     }
 
+    /// `ip` in it.
+    pub(crate) fn ip(&self, words: &str) {
+        let inside = format!("--net={}", self.netns());
+        let mut command = Command::new("nsenter");
+        command.arg(inside).arg("ip").args(words.split(' '));
+        assert!(command.status().unwrap().success(), "ip {words}");
+    }
+
     /// A sysctl in it.
     pub(crate) fn sysctl(&self, key: &str) -> String {
         let output = Command::new("nsenter")

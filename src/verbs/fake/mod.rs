@@ -21,12 +21,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::add::add_vf;
+use super::check::{device_of, look};
 use super::del::{cancel, del_vf, del_without_record};
 use super::gc::collect;
 use super::pending::go_on_in;
 use super::{Caller, Clock, World};
 use crate::attach::Patience;
-use crate::cni::{self, Call, Environment, Failure, Invocation};
+use crate::cni::{self, Call, Environment, Failure, Invocation, Told};
 use crate::device::fixture;
 use crate::node::Deadlines;
 use crate::ovs::Ovs;
@@ -115,12 +116,20 @@ fn call(verb: &str, pod: &Pod, socket: &Path) -> Call {
         path: Some("/opt/cni/bin".to_owned()),
         netns_override: None,
     };
-    let conf = serde_json::json!({
+    let mut conf = serde_json::json!({
         "cniVersion": "1.1.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": socket,
         "provider": "sriov.default.ovn", "deviceID": VF, "vf_driver": pod.vf_driver,
     });
+    if verb == "CHECK" {
+        conf["prevResult"] = serde_json::json!({
+            "cniVersion": "1.1.0",
+            "interfaces": [{"name": host_nic(&pod.container, &pod.ifname)},
+                {"name": pod.ifname, "mac": mac_of(&pod.name), "mtu": 1400, "sandbox": pod.netns}],
+            "ips": [{"address": "10.16.0.5/16", "interface": 1}, {"address": "fd00::5/112", "interface": 1}],
+        });
+    }
     match cni::parse(&env, conf.to_string().as_bytes(), "kube-ovn").unwrap() {
-        Invocation::Add(call) | Invocation::Del(call) => *call,
+        Invocation::Add(call) | Invocation::Del(call) | Invocation::Check(call) => *call,
         other => panic!("{other:?}"),
     }
 }
@@ -287,6 +296,15 @@ impl Host {
             del_without_record(&call, clock).await
         })
         .await
+    }
+
+    /// What CHECK finds in the kernel.
+    pub(super) async fn check(&self, pod: &Pod) -> Result<Vec<String>, Failure> {
+        let call = call("CHECK", pod, &self.socket);
+        let world = self.world();
+        let told = Told::by(&call)?;
+        let device = device_of(&world, &call, &told)?;
+        look(&world, &call, &told, device.as_ref()).await
     }
 
     /// A DEL without faults, that must succeed.

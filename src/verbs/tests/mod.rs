@@ -1,5 +1,6 @@
 //! ADD and DEL on a host of which every call can fail.
 
+mod check;
 mod daemon;
 mod faults;
 mod gc;
@@ -9,6 +10,7 @@ mod life;
 mod machine;
 mod names;
 mod ownership;
+mod status;
 
 use super::fake::{Host, Netdev, Pod, Release, VF};
 
