@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+const SIGKILL: i32 = 9;
 
 /// Where a node has it.
 pub(crate) const PLUGIN: &str = "/opt/cni/bin/kube-ovn";
 
 #[derive(Clone)]
 pub(crate) struct Call {
+    program: String,
     wrapper: Vec<String>,
     env: BTreeMap<String, String>,
     pub(crate) conf: Value,
@@ -38,6 +42,7 @@ impl Call {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self {
+            program: PLUGIN.to_owned(),
             wrapper: Vec::new(),
             env: env.collect(),
             conf,
@@ -78,6 +83,12 @@ impl Call {
         self.clone().env("CNI_COMMAND", "DEL")
     }
 
+    /// The stock plugin is called instead: the thin client that plays it.
+    pub(crate) fn by_stock(mut self) -> Self {
+        self.program = std::env::var("WORLD_THIN_CLIENT").expect("WORLD_THIN_CLIENT: tests/lab/e2e-guest.sh sets it");
+        self
+    }
+
     /// Run by another program: the plugin's path and nothing else is appended to its arguments.
     pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
@@ -85,7 +96,12 @@ impl Call {
     }
 
     pub(crate) fn start(&self) -> Running {
-        let words: Vec<&str> = self.wrapper.iter().map(String::as_str).chain([PLUGIN]).collect();
+        let words: Vec<&str> = self
+            .wrapper
+            .iter()
+            .map(String::as_str)
+            .chain([self.program.as_str()])
+            .collect();
         let start = Instant::now();
         let mut child = Command::new(words[0])
             .args(&words[1..])
@@ -110,17 +126,38 @@ impl Call {
 }
 
 impl Running {
+    #[track_caller]
     pub(crate) fn end(self) -> Answer {
+        self.end_or_death().expect("the plugin was killed")
+    }
+
+    /// `None`: it was killed.
+    pub(crate) fn end_or_death(self) -> Option<Answer> {
         let output = self.child.wait_with_output().expect("wait for the plugin");
-        Answer {
+        if output.status.signal() == Some(SIGKILL) {
+            return None;
+        }
+        Some(Answer {
             rc: output
                 .status
                 .code()
-                .unwrap_or_else(|| panic!("the plugin was killed: {}", output.status)),
+                .unwrap_or_else(|| panic!("the plugin ended by a signal: {}", output.status)),
             stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8 on stderr"),
             took: self.start.elapsed(),
-        }
+        })
+    }
+
+    /// Nobody reads what it prints.
+    pub(crate) fn without_stdout(mut self) -> Self {
+        drop(self.child.stdout.take());
+        self
+    }
+
+    /// SIGKILL, unless it has ended: then its answer.
+    pub(crate) fn kill_if_running(mut self) -> Option<Answer> {
+        self.child.kill().expect("kill the plugin");
+        self.end_or_death()
     }
 
     /// SIGKILL: what a runtime does to a call that takes too long.

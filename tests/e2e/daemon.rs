@@ -9,6 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::command::eventually;
+
 pub(crate) const SOCKET: &str = "/run/openvswitch/kube-ovn-daemon.sock";
 const DIRECTORY: &str = "/run/e2e";
 
@@ -88,6 +90,24 @@ impl Daemon {
         let mut process = self.process.take().expect("a running emulator");
         crate::command::eventually("the emulator is dead", || {
             process.try_wait().expect("look at the emulator").is_some()
+        });
+    }
+
+    /// Waits until no request is under way any more.
+    #[track_caller]
+    pub(crate) fn settle() {
+        let of = |path: &str| format!("POST /api/v1/{path}");
+        eventually("the daemon has ended all ADDs", || {
+            let requests = Self::requests();
+            let paused = requests.iter().filter(|line| line["paused"].is_string());
+            paused.into_iter().all(|paused| {
+                requests.iter().any(|line| {
+                    line["verb"] == of("add").as_str()
+                        && line["body"]
+                            .as_str()
+                            .is_some_and(|body| body.contains(paused["container"].as_str().unwrap_or("?")))
+                })
+            })
         });
     }
 

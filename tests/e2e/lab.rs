@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::call::PLUGIN;
-use crate::command::{attempt, names, run};
+use crate::call::{Call, PLUGIN, Running};
+use crate::command::{attempt, eventually, names, run};
 use crate::daemon::Daemon;
+use crate::nic::{self, Vf};
 use crate::pod::{Pod, SUBNETS};
 use crate::snapshot::Snapshot;
 
@@ -50,7 +51,11 @@ fn set_up() -> Daemon {
             .split(' ')
             .map(str::to_owned)
             .collect();
-    for (subnet, number) in (0..SUBNETS.len()).flat_map(|subnet| (1..=4).map(move |number| (subnet, number))) {
+    let vfs: usize = nic::pfs().iter().map(|pf| nic::vfs(pf).len()).sum();
+    // a pod for each VF in the first subnet, four in the others
+    let pods = |subnet| if subnet == 0 { vfs } else { 4 };
+    for (subnet, number) in (0..SUBNETS.len()).flat_map(|subnet| (1..=pods(subnet)).map(move |number| (subnet, number)))
+    {
         let (port, addresses) = Pod::logical_port(subnet, number);
         words.extend(["--", "--may-exist", "lsp-add", "ovn-default"].map(str::to_owned));
         words.extend([
@@ -91,7 +96,7 @@ impl Lab {
         self.daemon.as_mut().expect("the daemon was set up")
     }
 
-    /// A new sandbox of pod number `number`, 1 to 4, with what kube-ovn-controller wrote for it: IPv4, in `SUBNETS[0]`.
+    /// A new sandbox of pod number `number`, 1 to the number of VFs, with what kube-ovn-controller wrote for it: IPv4, in `SUBNETS[0]`.
     pub(crate) fn pod(&mut self, number: usize) -> Pod {
         self.pod_in(0, number, "eth0")
     }
@@ -136,6 +141,24 @@ impl Lab {
 
     pub(crate) fn fault(&mut self, pod: &Pod, fault: &str) {
         self.annotate(pod, "fault", fault);
+    }
+
+    /// Starts an ADD, and comes back when the daemon is about to do this step of it; it waits there until the pod's fault is
+    /// another.
+    #[track_caller]
+    pub(crate) fn add_paused_at(&mut self, step: &str, pod: &Pod, vf: &Vf) -> Running {
+        self.add_paused_by(&pod.add(vf), step, pod)
+    }
+
+    #[track_caller]
+    pub(crate) fn add_paused_by(&mut self, call: &Call, step: &str, pod: &Pod) -> Running {
+        self.fault(pod, &format!("pause@{step}"));
+        let running = call.start();
+        eventually(&format!("the daemon waits at {step}"), || {
+            let paused = |line: &Value| line["paused"] == step && line["container"] == pod.container.as_str();
+            Daemon::requests().iter().any(paused)
+        });
+        running
     }
 
     /// The pods' namespaces are deleted, then the node must be as it was before.

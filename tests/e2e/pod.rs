@@ -26,9 +26,9 @@ pub(crate) struct Pod {
 
 fn addresses(subnet: usize, number: usize) -> (String, String, String) {
     (
-        format!("02:00:00:00:0{subnet}:1{number}"),
-        format!("10.16.{subnet}.1{number}"),
-        format!("fd00:10:16::1{subnet}1{number}"),
+        format!("02:00:00:00:0{subnet}:{}", 10 + number),
+        format!("10.16.{subnet}.{}", 10 + number),
+        format!("fd00:10:16::1{subnet}{}", 10 + number),
     )
 }
 

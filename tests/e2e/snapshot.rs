@@ -17,6 +17,8 @@ pub(crate) struct Snapshot {
     /// Links that are up: one that was up may be down afterwards, not the other way round.
     up: BTreeSet<String>,
     links: Vec<(Vf, Before)>,
+    /// The PFs and their own netdevs.
+    uplinks: Vec<(String, Value)>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,12 +44,12 @@ fn describe(link: &Value) -> String {
     format!("{text}, flags {}", set.collect::<Vec<_>>().join(" "))
 }
 
-/// Records of attachments; lock files stay.
+/// Records of attachments, and notes of those that have ended. Locks stay, and notes of what may still be under way: a DEL's
+/// mark, and a request that the daemon has not answered.
 pub(crate) fn records() -> Vec<String> {
-    let records = names(format!("{STATE}/vf"))
-        .into_iter()
-        .filter(|name| !name.contains(".lock"));
-    records.chain(names(format!("{STATE}/attachment"))).collect()
+    let directories = ["vf", "attachment", "pending"].iter();
+    let files = directories.flat_map(|directory| names(format!("{STATE}/{directory}")));
+    files.filter(|name| !name.contains(".lock")).collect()
 }
 
 impl Snapshot {
@@ -60,8 +62,10 @@ impl Snapshot {
         let mut facts = BTreeMap::new();
         let mut up = BTreeSet::new();
         let mut links = Vec::new();
+        let mut uplinks = Vec::new();
         for pf in nic::pfs() {
             let uplink = link(Some(nic::uplink(&pf)));
+            uplinks.push((pf.clone(), uplink.clone()));
             facts.insert(format!("PF {pf}"), describe(&uplink));
             for vf in nic::vfs(&pf) {
                 let before = Before {
@@ -94,7 +98,12 @@ impl Snapshot {
         }
         facts.insert("records".to_owned(), records().join(" "));
         facts.insert("network namespaces".to_owned(), names("/run/netns").join(" "));
-        Self { facts, up, links }
+        Self {
+            facts,
+            up,
+            links,
+            uplinks,
+        }
     }
 
     /// Fails with all that differs.
@@ -122,6 +131,16 @@ impl Snapshot {
         );
     }
 
+    /// Fails if anything differs that is about one of these VFs.
+    #[track_caller]
+    pub(crate) fn assert_same_for(&self, vfs: &[Vf]) {
+        let now = Self::take();
+        let ours = |about: &String| vfs.iter().any(|vf| about.contains(&vf.pci));
+        for (about, before) in self.facts.iter().filter(|(about, _)| ours(about)) {
+            assert_eq!(now.facts.get(about), Some(before), "{about}");
+        }
+    }
+
     /// Makes links, ports and state as they were, by force: after a failed test, so that the next one finds the node
     /// as it must be, and where the plugin lost its state and cannot know it. Does what it can.
     pub(crate) fn restore(&self) {
@@ -137,7 +156,7 @@ impl Snapshot {
                 let _ = attempt("ip", &["link", "del", port, "type", "veth"]);
             }
         }
-        for (vf, before) in &self.links {
+        for (vf, _) in &self.links {
             // the kernel brings it, some time after its namespace has ended
             for _ in 0..200 {
                 if vf.netdev().is_some() {
@@ -145,14 +164,35 @@ impl Snapshot {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            if let Some(now) = vf.netdev() {
-                put_back(&now, &before.vf);
+        }
+        let uplinks = self.uplinks.iter().map(|(pf, before)| (Some(nic::uplink(pf)), before));
+        let links = self
+            .links
+            .iter()
+            .flat_map(|(vf, before)| [(vf.netdev(), &before.vf), (vf.representor(), &before.representor)]);
+        let mut renamed = Vec::new();
+        for (now, before) in uplinks.chain(links) {
+            let Some(now) = now else { continue };
+            let name = text(&before["ifname"]);
+            if now == name {
+                renamed.push((now, before));
+                continue;
             }
-            if let Some(now) = vf.representor() {
-                put_back(&now, &before.representor);
-            }
+            // first out of the way: its name may be that of another one that was made anew
+            let aside = format!("aside{}", renamed.len());
+            let _ = attempt("ip", &["link", "set", &now, "down"]);
+            let _ = attempt("ip", &["link", "set", &now, "name", &aside]);
+            renamed.push((aside, before));
+        }
+        for (now, before) in &renamed {
+            put_back(now, before);
+        }
+        for (vf, before) in &self.links {
             let (uplink, index) = (nic::uplink(&vf.pf), vf.index.to_string());
             let _ = attempt("ip", &["link", "set", &uplink, "vf", &index, "mac", &before.admin_mac]);
+        }
+        for (_, before) in &self.uplinks {
+            let _ = attempt("ip", &["link", "set", text(&before["ifname"]), "up"]);
         }
     }
 }
@@ -162,6 +202,11 @@ fn put_back(now: &str, before: &Value) {
     let _ = attempt("ip", &["link", "set", now, "down"]);
     if now != name {
         let _ = attempt("ip", &["link", "set", now, "name", name]);
+        for alternative in ip_json(&["link", "show", "dev", name]) {
+            for other in alternative["altnames"].as_array().into_iter().flatten() {
+                let _ = attempt("ip", &["link", "property", "del", "dev", name, "altname", text(other)]);
+            }
+        }
     }
     let _ = attempt(
         "ip",
