@@ -153,7 +153,13 @@ fn remove_veth(context: &Context, host: &str) {
 fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
     let pci = plan.request.device_id.as_str();
     let container = if plan.request.vf_driver == "vfio-pci" {
-        if !sriov::is_bound_to_vfio(pci) {
+        // the extension is content with any driver of VFIO
+        let takes_it = if plan.attach_only {
+            sriov::has_vfio_driver(pci)
+        } else {
+            sriov::is_bound_to_vfio(pci)
+        };
+        if !takes_it {
             return Err(Fail::text(format!("driver of device {pci} is not 'vfio-pci'")));
         }
         String::new()

@@ -55,6 +55,15 @@ pub(crate) fn is_bound_to_vfio(pci: &str) -> bool {
         .any(|target| target.to_string_lossy().contains(pci))
 }
 
+/// vfio-pci or a variant of it.
+pub(crate) fn has_vfio_driver(pci: &str) -> bool {
+    fs::read_link(format!("{PCI}/{pci}/driver")).is_ok_and(|target| {
+        target
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().contains("vfio"))
+    })
+}
+
 /// Yusur cards take another path, which is not modelled.
 pub(crate) fn is_yusur(pci: &str) -> bool {
     !pci.is_empty() && Path::new(&format!("{PCI}/{pci}/hw/plat_name")).exists()

@@ -186,7 +186,9 @@ impl Daemon {
         if hold == Some(Hold::AtFirst) {
             self.go_on.notified().await;
         }
-        let attached = self.shared.with(|kernel| attach(kernel, version, &text, forgets_mac));
+        let attached = self
+            .shared
+            .with(|kernel| attach(kernel, version, &text, by_cni, forgets_mac));
         if hold == Some(Hold::BeforeMove) {
             self.go_on.notified().await;
         }
@@ -281,11 +283,12 @@ fn attach(
     kernel: &mut Kernel,
     version: &Version,
     text: &impl Fn(&str) -> String,
+    by_cni: bool,
     forgets_mac: bool,
 ) -> Result<String, String> {
     let said = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
     assert_eq!(text("deviceID"), VF);
-    let vf_name = vf_name(kernel, &text("vf_driver"))?;
+    let vf_name = vf_name(kernel, &text("vf_driver"), by_cni)?;
     let representor = (kernel.links.iter())
         .find(|netdev| netdev.port == Some("pf0vf0"))
         .map(|netdev| netdev.link.index)
@@ -325,11 +328,12 @@ fn attach(
     Ok(vf_name)
 }
 
-/// Empty for a VF without a netdev, which must have one driver only (1777-1812).
-fn vf_name(kernel: &Kernel, vf_driver: &str) -> Result<String, String> {
+/// Empty for a VF without a netdev, which must have one driver only, unless the daemon leaves VFs alone (1777-1812).
+fn vf_name(kernel: &Kernel, vf_driver: &str, by_cni: bool) -> Result<String, String> {
     if vf_driver == "vfio-pci" {
         return match kernel.vfio {
             Some("vfio-pci") => Ok(String::new()),
+            Some(_) if by_cni => Ok(String::new()),
             _ => Err(format!("driver of device {VF} is not 'vfio-pci'")),
         };
     }

@@ -46,7 +46,7 @@ async fn a_machine_that_died() {
     host.assert_restored(&before, "after DEL");
 }
 
-/// `mlx5_vfio_pci` and its like: the released daemon knows only vfio-pci and says no; one that leaves the VF to us might not.
+/// `mlx5_vfio_pci` and its like: released daemons know only vfio-pci and say no; one that leaves VFs to us takes them.
 #[tokio::test]
 async fn a_variant_driver() {
     let (host, before, pod) = host(false, "mlx5_vfio_pci", "vfio-pci");
@@ -55,6 +55,12 @@ async fn a_variant_driver() {
         message.contains("is not 'vfio-pci'") && message.contains("bound to mlx5_vfio_pci, a variant of vfio-pci"),
         "{message}"
     );
+    host.assert_restored(&before, "");
+    let (host, before, pod) = self::host(true, "mlx5_vfio_pci", "vfio-pci");
+    let ended = host.add(&pod).await;
+    assert!(ended.well(), "{ended:?}");
+    host.assert_attached(&pod, "");
+    host.del_well(&pod, "").await;
     host.assert_restored(&before, "");
 }
 
