@@ -84,6 +84,15 @@ impl<S: Stack> World<S> {
     }
 }
 
+impl<S> World<S> {
+    /// How long the daemon may still begin with the request of a record; `None` when it can't any more.
+    #[must_use]
+    pub fn may_be_at_work(&self, record: &Record) -> Option<Duration> {
+        let left = self.patience.late_daemon.checked_sub(record.asked?.elapsed())?;
+        Some(left).filter(|left| !left.is_zero())
+    }
+}
+
 /// How long to wait for what others do.
 #[derive(Debug, Clone)]
 pub struct Patience {

@@ -9,7 +9,7 @@ use crate::net::{Link, Stack};
 use crate::ovs;
 use crate::resolve::Resolved;
 use crate::state::{Claim, FORMAT, Lock, Record, Stage};
-use crate::types::{ContainerId, IfName, PciAddress};
+use crate::types::{ContainerId, IfName};
 
 /// How often to look again for a VF that is on its way home.
 const POLL: Duration = Duration::from_millis(50);
@@ -58,8 +58,7 @@ pub async fn take<S: Stack>(
     world.sysfs.vf(&claim.device)?;
     refuse_second_interface(world, claim)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
-    end_dead_holder(world, claim, &lock).await?;
-    wait_for_a_late_daemon(world, &claim.device, lock_deadline).await?;
+    end_dead_holder(world, claim, &lock, lock_deadline).await?;
     if pod.link_named(&claim.ifname).await?.is_some() {
         return Err(Error::NameTaken {
             netns: claim.netns.display().to_string(),
@@ -170,7 +169,15 @@ fn is_vfio(driver: &str) -> bool {
 }
 
 /// A VF has one holder. A dead one's attachment is ended first; a live one's is none of our business.
-async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock) -> Result<(), Error> {
+///
+/// The daemon goes on with a request when its client has given up. As long as it may not have looked at the VF yet, it would
+/// take it from whoever has it then: rename the representor, set the MAC, and take its own port away when it fails.
+async fn end_dead_holder<S: Stack>(
+    world: &World<S>,
+    claim: &Claim,
+    lock: &Lock,
+    deadline: Instant,
+) -> Result<(), Error> {
     let Some(record) = readable(world, &claim.device)? else {
         return Ok(());
     };
@@ -182,6 +189,17 @@ async fn end_dead_holder<S: Stack>(world: &World<S>, claim: &Claim, lock: &Lock)
         claim.device,
         record.holder()
     );
+    while let Some(left) = world.may_be_at_work(&record) {
+        if Instant::now() >= deadline {
+            return Err(Error::LateDaemon {
+                device: claim.device.clone(),
+                holder: record.holder(),
+                ago: record.asked.map_or(0, |asked| asked.elapsed().as_secs()),
+                left: left.as_secs() + 1,
+            });
+        }
+        tokio::time::sleep(POLL).await;
+    }
     undo(world, &record, lock, pods_of(world, &record, None)).await
 }
 
@@ -215,33 +233,6 @@ fn held(claim: &Claim, record: &Record) -> Error {
         holder: record.holder(),
         netns: record.claim.netns.display().to_string(),
         hint,
-    }
-}
-
-/// The daemon goes on with a request when its client has given up. As long as it may not have looked at the VF yet, it would
-/// take it from whoever has it then: rename the representor, set the MAC, and take its own port away when it fails.
-async fn wait_for_a_late_daemon<S: Stack>(
-    world: &World<S>,
-    device: &PciAddress,
-    deadline: Instant,
-) -> Result<(), Error> {
-    loop {
-        let Some(request) = world.store.unanswered(device)? else {
-            return Ok(());
-        };
-        let since = request.asked.elapsed();
-        if since >= world.patience.late_daemon {
-            return Ok(world.store.forget_unanswered(device)?);
-        }
-        if Instant::now() >= deadline {
-            return Err(Error::LateDaemon {
-                device: device.clone(),
-                holder: request.holder,
-                ago: since.as_secs(),
-                left: (world.patience.late_daemon.saturating_sub(since)).as_secs() + 1,
-            });
-        }
-        tokio::time::sleep(POLL).await;
     }
 }
 

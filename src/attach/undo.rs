@@ -6,7 +6,7 @@ use super::locate::{Place, locate};
 use super::restore::{restore, restore_addresses, restore_admin_mac, strip_in_pod};
 use super::{Error, World, port};
 use crate::net::{self, Link, LinkChange, Stack};
-use crate::state::{Before, Lock, Record, Stage, Unanswered};
+use crate::state::{Before, Lock, Record, Stage};
 use crate::types::IfName;
 
 const POLL: Duration = Duration::from_millis(20);
@@ -55,11 +55,13 @@ pub async fn undo<S: Stack>(world: &World<S>, record: &Record, _lock: &Lock, pod
         restore_addresses(world, link, before).await;
     }
     if problems.is_empty() {
-        if let Some(asked) = record.asked {
-            let holder = record.holder();
-            world
-                .store
-                .note_unanswered(&record.claim.device, &Unanswered { asked, holder })?;
+        if world.may_be_at_work(record).is_some() {
+            // what it does from now on, the next call finds and takes back
+            log::warn!(
+                "VF {} is given back, and stays pending: kube-ovn-daemon may still begin with the ADD that it never answered",
+                record.claim.device
+            );
+            return Ok(());
         }
         return Ok(world.store.remove(record)?);
     }

@@ -41,15 +41,6 @@ const CLEARED_AT_ONCE: usize = 64;
 /// How many pending attachments a call looks at, most.
 const PENDING_AT_ONCE: usize = 4;
 
-/// A request for an ADD to which no answer came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unanswered {
-    /// When it was sent.
-    pub asked: BootTime,
-    /// For whom, for messages.
-    pub holder: String,
-}
-
 impl Store {
     fn pending_path(&self, device: &PciAddress) -> PathBuf {
         self.root.join("pending").join(device.as_str())
@@ -96,33 +87,6 @@ impl Store {
             Ok(path) => Ok(read_time(&path)?.is_some_and(|time| time >= start)),
             Err(_) => Ok(false),
         }
-    }
-
-    fn unanswered_path(&self, device: &PciAddress) -> PathBuf {
-        self.root.join("unanswered").join(device.as_str())
-    }
-
-    /// Leaves a note of a request that the daemon may still be working on. To be called with the VF's lock held.
-    pub fn note_unanswered(&self, device: &PciAddress, request: &Unanswered) -> Result<(), Error> {
-        let path = self.unanswered_path(device);
-        match serde_json::to_vec(request) {
-            Ok(json) => replace(&path, &self.temporary(device), &json),
-            Err(e) => Err(Error::Unreadable {
-                path,
-                why: e.to_string(),
-            }),
-        }
-    }
-
-    /// The last request about a VF to which no answer came.
-    pub fn unanswered(&self, device: &PciAddress) -> Result<Option<Unanswered>, Error> {
-        let bytes = read_file(&self.unanswered_path(device))?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-    }
-
-    /// It does not matter any more.
-    pub fn forget_unanswered(&self, device: &PciAddress) -> Result<(), Error> {
-        remove_file(&self.unanswered_path(device))
     }
 }
 
@@ -205,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_and_unanswered() {
+    fn what_is_pending() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::at(&dir.path().join("state"));
         let device: PciAddress = "0000:03:00.2".parse().unwrap();
@@ -219,14 +183,5 @@ mod tests {
         assert!(store.some_pending(Some(&device)).unwrap().is_empty());
         store.no_longer_pending(&device).unwrap();
         assert!(store.some_pending(None).unwrap().is_empty());
-        let request = Unanswered {
-            asked: BootTime::now(),
-            holder: "pod default/pod1".to_owned(),
-        };
-        assert_eq!(store.unanswered(&device).unwrap(), None);
-        store.note_unanswered(&device, &request).unwrap();
-        assert_eq!(store.unanswered(&device).unwrap(), Some(request));
-        store.forget_unanswered(&device).unwrap();
-        assert_eq!(store.unanswered(&device).unwrap(), None);
     }
 }

@@ -11,7 +11,6 @@
 //! /run/kube-ovn-offload/attachment/<container>:<ifname>   the PCI address
 //! /run/kube-ovn-offload/pending/0000:03:00.2          an attachment that has ended, but is not wholly given back
 //! /run/kube-ovn-offload/cancel/<container>:<ifname>   DEL has come: an ADD that is still running must not go on
-//! /run/kube-ovn-offload/unanswered/0000:03:00.2       an ADD that kube-ovn-daemon may still be working on
 //! ```
 //!
 //! What can't be read does not block a VF for ever: see [`Store::read`] and [`Store::set_aside`].
@@ -31,7 +30,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::types::{ContainerId, IfName, PciAddress};
 use files::{make_directory, names, read_file, remove_file, replace};
 
-pub use marks::{BootTime, Unanswered};
+pub use marks::BootTime;
 pub use record::{Before, Claim, FORMAT, Pod, Record, Stage};
 
 /// Where the state is, on every host.
@@ -121,7 +120,7 @@ impl Store {
     fn make(&self) -> Result<(), Error> {
         make_directory(&self.root)?;
         self.is_ours()?;
-        for name in ["vf", "attachment", "pending", "cancel", "unanswered"] {
+        for name in ["vf", "attachment", "pending", "cancel"] {
             make_directory(&self.root.join(name))?;
         }
         Ok(())

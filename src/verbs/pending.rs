@@ -50,6 +50,7 @@ async fn finish<S: Stack>(world: &World<S>, device: &PciAddress) -> Result<(), a
         return Ok(());
     };
     match world.store.read(device)? {
+        Some(record) if record.ending && world.may_be_at_work(&record).is_some() => Ok(()),
         Some(record) if record.ending => {
             let pods = attach::pods_of(world, &record, None);
             attach::undo(world, &record, &lock, pods).await

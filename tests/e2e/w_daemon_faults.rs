@@ -45,8 +45,14 @@ fn given_up(lab: &mut Lab, pods: &[Pod], vfs: &[Vf]) {
 
 /// As when the time is over in which the plugin takes the daemon for working still: what comes later, it can't know of.
 fn let_time_pass() {
-    for mark in names(format!("{STATE}/unanswered")) {
-        std::fs::remove_file(format!("{STATE}/unanswered/{mark}")).expect("remove a mark");
+    for name in names(format!("{STATE}/vf")) {
+        let path = format!("{STATE}/vf/{name}");
+        if name.ends_with(".json") {
+            let record = std::fs::read(&path).expect("a record");
+            let mut record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+            record["asked"] = 1.into();
+            std::fs::write(&path, record.to_string()).expect("write a record");
+        }
     }
 }
 
@@ -98,7 +104,7 @@ fn it_goes_on_when_the_vf_has_a_new_pod() {
     lab.assert_as_before();
 }
 
-/// Nobody has the VF yet: what the daemon does to it now, the next ADD finds and puts right.
+/// Nobody has the VF yet: what the daemon does to it now, the next ADD takes back by the record of the first.
 #[test]
 fn it_goes_on_when_the_vf_is_free() {
     let mut lab = Lab::with(&[HEAD, GC].concat());
@@ -106,13 +112,11 @@ fn it_goes_on_when_the_vf_is_free() {
     let vfs = [vf(0, 0), vf(0, 1), vf(1, 0), vf(1, 1)];
     given_up(&mut lab, &old, &vfs);
     go_on(&mut lab, &old);
-    assert_eq!(records(), Vec::<String>::new());
+    assert!(!records().is_empty(), "it may still begin");
     let new: Vec<Pod> = (1..=4).map(|number| lab.pod_in(2, number, "eth0")).collect();
     let_time_pass();
     add_all(&new, &vfs);
     del_all(&new, &vfs);
-    // a daemon that began late has named the representor and administered a MAC before the next ADD saw them
-    lab.before.restore();
     lab.assert_as_before();
 }
 
