@@ -117,12 +117,12 @@ fn add_then_del(switches: &[&str], test: &str, share: usize) {
 
 #[test]
 fn in_add_of_a_vf_that_the_daemon_plumbs() {
-    add_then_del(HEAD, "in_add_of_a_vf_that_the_daemon_plumbs", 4);
+    add_then_del(HEAD, "in_add_of_a_vf_that_the_daemon_plumbs", 5);
 }
 
 #[test]
 fn in_add_of_a_vf_that_it_plumbs_itself() {
-    add_then_del(ATTACH_ONLY, "in_add_of_a_vf_that_it_plumbs_itself", 3);
+    add_then_del(ATTACH_ONLY, "in_add_of_a_vf_that_it_plumbs_itself", 4);
 }
 
 /// One that was killed while it waited for the daemon does not know whether that was at work: for a while the VF is nobody's.
@@ -145,7 +145,7 @@ fn add_when_the_daemon_has_had_its_time(pod: &Pod, vf: &Vf) {
 fn in_add_and_then_another_pod() {
     let mut lab = Lab::with(ATTACH_ONLY);
     let points = points_of_add(&mut lab);
-    for batch in choose("in_add_and_then_another_pod", points, 5).chunks(BATCH) {
+    for batch in choose("in_add_and_then_another_pod", points, 6).chunks(BATCH) {
         let (dead, vfs) = (sandboxes(&mut lab, batch.len()), vfs());
         kill(batch, &dead, &vfs, Pod::add);
         dead.iter().for_each(Pod::destroy);
