@@ -170,13 +170,19 @@ pub(super) async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Recor
     let Ok(vf) = world.sysfs.vf(&record.claim.device) else {
         return Ok(());
     };
-    let uplink = match world.uplink(&vf.pf) {
-        Err(error) if error.is_unanswered() => return Err(error.into()),
-        Err(_) => return Ok(()), // no PF driver: there is nothing that could hold a MAC
-        Ok(uplink) => uplink,
+    let found = world.resolve(&vf.address).ok();
+    let told = found.as_ref().and_then(|found| found.admin_mac);
+    if told == Some(before) {
+        return Ok(());
+    }
+    let pf = match found.and_then(|found| found.uplink) {
+        Some(uplink) => uplink.ifindex,
+        None => match world.uplink(&vf.pf) {
+            Err(error) if error.is_unanswered() => return Err(error.into()),
+            Err(_) => return Ok(()), // no PF driver: there is nothing that could hold a MAC
+            Ok(uplink) => uplink.netdev.ifindex,
+        },
     };
-    let pf = uplink.netdev.ifindex;
-    let told = world.resolve(&vf.address).ok().and_then(|found| found.admin_mac);
     let now = match told {
         Some(mac) => Some(mac),
         None => world.host.vf_mac(pf, record.vf_index).await?,

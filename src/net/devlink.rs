@@ -246,6 +246,13 @@ impl Devlink for Session {
                     })
                 })),
             Answer::Refused(Errno::EOPNOTSUPP) => Ok(Eswitch::NotManaged),
+            // so mlx5 said the same until about 5.9; but who is not root is told it for any device
+            Answer::Refused(Errno::EPERM) if nix::unistd::geteuid().is_root() => Ok(Eswitch::NotManaged),
+            Answer::Refused(Errno::EPERM) => Err(Error::Kernel {
+                what,
+                errno: Errno::EPERM,
+                hint: Some("only root may ask".to_owned()),
+            }),
             Answer::Refused(Errno::ENOENT | Errno::ENODEV) => Ok(Eswitch::Unknown),
             Answer::Refused(errno) => Err(genl::refused(&what, errno)),
         }

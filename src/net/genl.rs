@@ -6,6 +6,9 @@ use nix::errno::Errno;
 
 use super::Error;
 
+#[cfg(test)]
+mod tests;
+
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -95,7 +98,7 @@ impl Genl {
     }
 
     /// All replies to a request that lists things; `each` gets the attributes of one.
-    /// When the list changed while it was read (`NLM_F_DUMP_INTR`) it is read anew, and `restart` is called.
+    /// When the list changed while it was read (`NLM_F_DUMP_INTR`) it is read anew.
     pub(super) fn dump<T: Default>(
         &self,
         what: &str,
@@ -110,7 +113,8 @@ impl Genl {
         for _ in 0..DUMPS {
             self.send(what, &request(family, NLM_F_REQUEST | NLM_F_DUMP, command, attributes))?;
             let mut found = T::default();
-            match self.dump_once(what, &mut packets, |attributes| each(&mut found, attributes))? {
+            let receive = |buffer: &mut Vec<u8>| self.receive(what, buffer);
+            match dump_once(what, &mut packets, receive, |attributes| each(&mut found, attributes))? {
                 Once::Whole => return Ok((found, Dump::Whole(packets))),
                 Once::Interrupted => {}
                 Once::Refused(errno) => return Ok((T::default(), Dump::Refused(errno))),
@@ -119,42 +123,6 @@ impl Genl {
         Err(Error::NoAnswer {
             what: what.to_owned(),
             why: format!("it changed in each of {DUMPS} readings; try again when the NIC is set up"),
-        })
-    }
-
-    fn dump_once(
-        &self,
-        what: &str,
-        packets: &mut u32,
-        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<Once, Error> {
-        let mut interrupted = false;
-        let mut buffer = Vec::with_capacity(BUFFER);
-        while *packets < MAX_PACKETS {
-            *packets += 1;
-            buffer.clear();
-            self.receive(what, &mut buffer)?;
-            for message in messages(&buffer) {
-                match message {
-                    Message::Done(0) if interrupted => return Ok(Once::Interrupted),
-                    Message::Done(0) => return Ok(Once::Whole),
-                    // the dump itself failed; EMSGSIZE: one message did not fit, and never will
-                    Message::Done(code) => return Ok(Once::Refused(Errno::from_raw(code.saturating_neg()))),
-                    Message::Refused(errno) => return Ok(Once::Refused(errno)),
-                    Message::Data { flags, attributes } => {
-                        interrupted |= flags & NLM_F_DUMP_INTR != 0;
-                        each(attributes)?;
-                        if flags & NLM_F_MULTI == 0 {
-                            return Ok(Once::Whole); // an answer in one message, not a dump
-                        }
-                    }
-                    Message::Garbled => return Err(garbled(what)),
-                }
-            }
-        }
-        Err(Error::NoAnswer {
-            what: what.to_owned(),
-            why: format!("more than {MAX_PACKETS} packets"),
         })
     }
 
@@ -189,6 +157,45 @@ enum Once {
     Whole,
     Interrupted,
     Refused(Errno),
+}
+
+/// Reads the packets of one dump.
+fn dump_once(
+    what: &str,
+    packets: &mut u32,
+    receive: impl Fn(&mut Vec<u8>) -> Result<(), Error>,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<Once, Error> {
+    let mut interrupted = false;
+    let mut buffer = Vec::with_capacity(BUFFER);
+    while *packets < MAX_PACKETS {
+        *packets += 1;
+        buffer.clear();
+        receive(&mut buffer)?;
+        for message in messages(&buffer) {
+            match message {
+                Message::Done { flags, code: 0 } => {
+                    let whole = !interrupted && flags & NLM_F_DUMP_INTR == 0;
+                    return Ok(if whole { Once::Whole } else { Once::Interrupted });
+                }
+                // the dump itself failed; EMSGSIZE: one message did not fit, and never will
+                Message::Done { code, .. } => return Ok(Once::Refused(Errno::from_raw(code.saturating_neg()))),
+                Message::Refused(errno) => return Ok(Once::Refused(errno)),
+                Message::Data { flags, attributes } => {
+                    interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                    each(attributes)?;
+                    if flags & NLM_F_MULTI == 0 {
+                        return Ok(Once::Whole); // an answer in one message, not a dump
+                    }
+                }
+                Message::Garbled => return Err(garbled(what)),
+            }
+        }
+    }
+    Err(Error::NoAnswer {
+        what: what.to_owned(),
+        why: format!("more than {MAX_PACKETS} packets"),
+    })
 }
 
 pub(super) fn refused(what: &str, errno: Errno) -> Error {
@@ -240,7 +247,12 @@ pub enum Message<'a> {
     /// The kernel says no.
     Refused(Errno),
     /// The end of a dump, with its error number.
-    Done(i32),
+    Done {
+        /// `nlmsg_flags`.
+        flags: u16,
+        /// The negative of an `errno`, or 0.
+        code: i32,
+    },
     /// No message.
     Garbled,
 }
@@ -268,10 +280,12 @@ fn message(packet: &[u8]) -> Option<(Message<'_>, &[u8])> {
             0 => Message::Garbled, // an acknowledgement: none was asked for
             code => Message::Refused(Errno::from_raw(code.saturating_neg())),
         },
-        NLMSG_DONE => Message::Done(
-            body.get(..4)
+        NLMSG_DONE => Message::Done {
+            flags,
+            code: body
+                .get(..4)
                 .map_or(Some(0), |code| code.try_into().ok().map(i32::from_ne_bytes))?,
-        ),
+        },
         _ => Message::Data {
             flags,
             attributes: packet.get(HEADERS..length)?,
@@ -308,81 +322,4 @@ pub(super) fn as_u32(value: &[u8]) -> Option<u32> {
 pub(super) fn as_text(value: &[u8]) -> Option<&str> {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     std::str::from_utf8(value.get(..end)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn packet(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-        let mut message = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
-        message.extend(kind.to_ne_bytes());
-        message.extend(flags.to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend(body);
-        message.resize(message.len().next_multiple_of(4), 0);
-        message
-    }
-
-    #[test]
-    fn request_is_laid_out_as_the_kernel_reads_it() {
-        let message = request(0x1234, NLM_F_REQUEST, 29, &[(1, "pci")]);
-        assert_eq!(message.len(), 28);
-        assert_eq!(u32::from_ne_bytes(message[0..4].try_into().unwrap()), 28);
-        assert_eq!(&message[16..20], [29, 1, 0, 0]);
-        assert_eq!(&message[24..28], b"pci\0");
-    }
-
-    #[test]
-    fn runs_of_attributes() {
-        let mut run = Vec::new();
-        for (kind, value) in [(1u16, &b"pci\0"[..]), (25, &[1, 0]), (0x8000 | 0x91, &[7])] {
-            run.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
-            run.extend(kind.to_ne_bytes());
-            run.extend(value);
-            run.resize(run.len().next_multiple_of(4), 0);
-        }
-        assert_eq!(attribute(&run, 25).and_then(as_u16), Some(u16::from_ne_bytes([1, 0])));
-        assert_eq!(attribute(&run, 1).and_then(as_text), Some("pci"));
-        assert_eq!(
-            attribute(&run, 0x91),
-            Some(&[7][..]),
-            "the flag NLA_F_NESTED is no part of the type"
-        );
-        assert_eq!(attribute(&run, 7), None);
-        for cut in 0..run.len() {
-            let _ = attributes(&run[..cut]).count(); // never a panic
-        }
-        assert_eq!(attributes(&[0; 64]).count(), 0, "a zero length must not loop");
-    }
-
-    #[test]
-    fn packets() {
-        let mut two = packet(0x20, NLM_F_MULTI, &[3, 1, 0, 0, 8, 0, 1, 0, b'x', 0, 0, 0]);
-        two.extend(packet(NLMSG_DONE, NLM_F_MULTI, &(-90i32).to_ne_bytes()));
-        let kinds: Vec<Message<'_>> = messages(&two).collect();
-        assert!(matches!(
-            kinds.as_slice(),
-            [
-                Message::Data {
-                    flags: NLM_F_MULTI,
-                    attributes: [8, 0, 1, 0, b'x', 0, 0, 0]
-                },
-                Message::Done(-90)
-            ]
-        ));
-        for cut in 1..two.len() {
-            let last = messages(&two[..cut]).last();
-            assert!(cut == 28 || matches!(last, Some(Message::Garbled)), "cut at {cut}");
-        }
-        let refusal = packet(NLMSG_ERROR, 0, &(-19i32).to_ne_bytes());
-        assert!(matches!(
-            messages(&refusal).next(),
-            Some(Message::Refused(Errno::ENODEV))
-        ));
-        let worst = packet(NLMSG_ERROR, 0, &i32::MIN.to_ne_bytes());
-        assert!(messages(&worst).next().is_some());
-        assert_eq!(messages(&[0; 64]).count(), 1, "a zero length must not loop");
-        assert_eq!(messages(&[0xff; 64]).count(), 1);
-    }
 }

@@ -59,24 +59,41 @@ same() { # GOT EXPECTED
     }
 }
 
-# layout NAME FALLBACK PARAMETER...: every VF, by devlink and by FALLBACK: the sysfs source that must find it then
+# ends STATUS TEXT ARGUMENT...: how the tool ends, and what it says on stderr
+ends() {
+    local status=$1 text=$2 said ended=0
+    shift 2
+    said=$("$tool" vf "$@" 2>&1 > /dev/null) || ended=$?
+    if [ "$ended" != "$status" ] || [[ $said != *"$text"* ]]; then
+        echo "        ended with $ended, expected $status; said: $said"
+        return 1
+    fi
+}
+
+# layout NAME FALLBACK PARAMETER...: every VF, by devlink and by FALLBACK: the sysfs source that must find it then. With
+# undecidable=PF that PF's VFs must be refused by sysfs: as the module gives it number 1 and PCI function 0, nothing tells which of the
+# eswitch's VFs 0 is its own.
 layout() {
     local name=$1 fallback=$2 pf index vf netdev out
     shift 2
     insmod "$LAB_SIMNIC" "$@"
     mapfile -t pfs < <(nic_pfs)
     for pf in "${pfs[@]}"; do
-        nic_switchdev "$pf" 3
+        nic_switchdev "$pf" 2
     done
     for netdev in /sys/class/net/*; do
         ip link set "${netdev##*/}" up
     done
     for pf in "${pfs[@]}"; do
-        for index in 0 1 2; do
+        for index in 0 1; do
             vf=$(nic_vf "$pf" "$index")
             out=$(comes_out "$vf")
             check "$name: VF $index of $pf by devlink: $out" same "$(answers "$vf")" "$out devlink"
-            check "$name: VF $index of $pf by sysfs" same "$(answers "$vf" --sysfs /sys)" "$out $fallback"
+            if [ "$pf" = "${undecidable:-}" ]; then
+                check "$name: VF $index of $pf by sysfs alone can't be told" ends 1 "cannot tell which is the representor" "$vf" --sysfs /sys
+            else
+                check "$name: VF $index of $pf by sysfs" same "$(answers "$vf" --sysfs /sys)" "$out $fallback"
+            fi
         done
     done
 }
@@ -88,17 +105,6 @@ unload() {
         echo 0 > "$pci/$pf/sriov_numvfs"
     done
     rmmod simnic
-}
-
-# ends STATUS TEXT ARGUMENT...: how the tool ends, and what it says on stderr
-ends() {
-    local status=$1 text=$2 said ended=0
-    shift 2
-    said=$("$tool" vf "$@" 2>&1 > /dev/null) || ended=$?
-    if [ "$ended" != "$status" ] || [[ $said != *"$text"* ]]; then
-        echo "        ended with $ended, expected $status; said: $said"
-        return 1
-    fi
 }
 
 layout "representors below the PF" netdevs
@@ -113,8 +119,6 @@ ip link set "$(ls "$pci/$vf/net")" netns pod name eth0
 check "a VF that is in a pod" same "$(answers "$vf")" "$index devlink"
 check "a VF that is in a pod, by sysfs" same "$(answers "$vf" --sysfs /sys)" "$index netdevs"
 "$tool" vf "$vf"
-ip link set p0 netns pod
-check "a representor that is in a pod" ends 1 "has no netdev: devlink has its port, pci/${pfs[0]}/2" "$vf"
 ip netns del pod
 check "a PF" ends 3 "it is a PF; give one of its VFs: $(nic_vf "${pfs[0]}" 0) (virtfn0)" "${pfs[0]}"
 check "no device" ends 3 "no PCI device 0000:ff:00.0" 0000:ff:00.0
@@ -126,7 +130,7 @@ layout "representors anywhere" all rep_parent=0
 unload
 layout "one card" netdevs one_card=1
 unload
-layout "one card, representors anywhere" all one_card=1 rep_parent=0
+undecidable=${pfs[1]} layout "one card, representors anywhere" all one_card=1 rep_parent=0
 # what ADD says: the daemon is not there, so all before that went well
 vf=$(nic_vf "${pfs[0]}" 0)
 ip netns add pod
