@@ -24,18 +24,23 @@ fn has_ended(pod: &Pod) -> bool {
     let of_pod = |line: &serde_json::Value| {
         line["verb"] == "POST /api/v1/add" && line["body"].as_str().unwrap_or_default().contains(&pod.container)
     };
-    Daemon::requests().iter().any(|line| of_pod(line))
+    Daemon::requests().iter().any(of_pod)
 }
 
 /// ADD of four pods, each of which the daemon lets wait at another step; killed there, as libcni kills what takes too
 /// long; then DEL.
 fn given_up(lab: &mut Lab, pods: &[Pod], vfs: &[Vf]) {
-    for (pod, step) in pods.iter().zip(["add", "renamed", "move", "configured"]) {
+    let steps = ["add", "renamed", "move", "configured"];
+    for (pod, step) in pods.iter().zip(steps) {
         lab.fault(pod, &format!("pause@{step}"));
     }
     let adds: Vec<Running> = pods.iter().zip(vfs).map(|(pod, vf)| pod.add(vf).start()).collect();
-    eventually("the daemon waits in all four", || pods.iter().all(has_paused));
-    adds.into_iter().for_each(Running::kill);
+    for (pod, step) in pods.iter().zip(steps) {
+        eventually(&format!("the daemon waits at {step}"), || has_paused(pod));
+    }
+    for add in adds {
+        add.kill();
+    }
     del_all(pods, vfs);
     for pod in pods {
         pod.assert_empty();
@@ -63,7 +68,9 @@ fn add_all(pods: &[Pod], vfs: &[Vf]) {
 
 fn del_all(pods: &[Pod], vfs: &[Vf]) {
     let dels: Vec<Running> = pods.iter().zip(vfs).map(|(pod, vf)| pod.del(vf).start()).collect();
-    dels.into_iter().for_each(|del| del.end().silent());
+    for del in dels {
+        del.end().silent();
+    }
 }
 
 fn go_on(lab: &mut Lab, pods: &[Pod]) {
