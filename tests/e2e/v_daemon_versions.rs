@@ -103,10 +103,11 @@ fn add_and_del_with_every_daemon() {
     }
 }
 
-/// From v1.13 on a DEL whose pod is gone from the API removes the port all the same (412f79904).
+/// From v1.13 on a DEL whose pod is gone from the API removes the port all the same (412f79904); before, it says yes and does
+/// nothing, and the port goes by way of OVSDB.
 #[test]
 fn del_when_the_pod_is_gone() {
-    for version in ["v1.13.15", "head"] {
+    for version in ["v1.12.35", "v1.13.15", "head"] {
         let mut lab = Lab::with(&[HEAD, &["--daemon-version", version]].concat());
         let pod = lab.pod(1);
         let vf = vf(0, 0);

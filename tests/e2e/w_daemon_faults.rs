@@ -1,7 +1,5 @@
 //! The daemon works on after the plugin was killed or gave up; it dies in the middle of a request; it answers DEL badly.
 
-use serde_json::json;
-
 use crate::attachment::{assert_attached, assert_no_port, port_name};
 use crate::call::Running;
 use crate::command::{eventually, names, vsctl};
@@ -164,12 +162,10 @@ fn it_dies_in_a_del() {
         lab.daemon().ensure(HEAD);
         let first = del.end();
         println!("{step}: {:?} {}", first.took, first.stdout);
+        first.silent();
         pod.assert_empty();
         assert!(vf.netdev().is_some(), "the VF is home");
-        // the runtime asks again when it was told to
-        if first.rc != 0 {
-            assert_eq!(first.json()["code"], json!(11), "{first:?}");
-        }
+        assert_no_port(&pod);
         pod.del(&vf).run().silent();
         assert_no_port(&pod);
         pod.destroy();
@@ -187,13 +183,9 @@ fn it_answers_a_del_badly_or_late() {
         lab.fault(pod, fault);
     }
     let dels: Vec<Running> = pods.iter().zip(&vfs).map(|(pod, vf)| pod.del(vf).start()).collect();
-    let words = ["answered DEL with 200", "gave no reply to DEL: connection closed", ""];
-    for (del, words) in dels.into_iter().zip(words) {
-        let answer = del.end();
-        match words {
-            "" => answer.silent(),
-            words => answer.failure(11, words),
-        }
+    // the port went by way of OVSDB, or was gone already
+    for del in dels {
+        del.end().silent();
     }
     for (pod, vf) in pods.iter().zip(&vfs) {
         pod.assert_empty();
