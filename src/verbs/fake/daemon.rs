@@ -287,10 +287,12 @@ fn attach(
     forgets_mac: bool,
 ) -> Result<String, String> {
     let said = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
-    assert_eq!(text("deviceID"), VF);
-    let vf_name = vf_name(kernel, &text("vf_driver"), by_cni)?;
+    let device = text("deviceID");
+    let number: u32 = device.strip_prefix("0000:03:00.").unwrap().parse::<u32>().unwrap() - 2;
+    let vf_name = vf_name(kernel, &device, &text("vf_driver"), by_cni)?;
+    let eswitch_port = format!("pf0vf{number}");
     let representor = (kernel.links.iter())
-        .find(|netdev| netdev.port == Some("pf0vf0"))
+        .find(|netdev| netdev.port == Some(&eswitch_port))
         .map(|netdev| netdev.link.index)
         .ok_or("failed to find VF representor")?;
     let port = host_nic(&text("container_id"), &text("if_name"));
@@ -306,7 +308,7 @@ fn attach(
         kernel.change(HOST, representor, &mtu).map_err(said("mtu"))?;
     }
     if !forgets_mac {
-        kernel.admin.insert(0, mac_of(&text("pod_name")));
+        kernel.admin.insert(number, mac_of(&text("pod_name")));
     }
     kernel.add_port(&port);
     let ids = [
@@ -329,21 +331,21 @@ fn attach(
 }
 
 /// Empty for a VF without a netdev, which must have one driver only, unless the daemon leaves VFs alone (1777-1812).
-fn vf_name(kernel: &Kernel, vf_driver: &str, by_cni: bool) -> Result<String, String> {
+fn vf_name(kernel: &Kernel, device: &str, vf_driver: &str, by_cni: bool) -> Result<String, String> {
     if vf_driver == "vfio-pci" {
         return match kernel.vfio {
             Some("vfio-pci") => Ok(String::new()),
             Some(_) if by_cni => Ok(String::new()),
-            _ => Err(format!("driver of device {VF} is not 'vfio-pci'")),
+            _ => Err(format!("driver of device {device} is not 'vfio-pci'")),
         };
     }
     let netdevs: Vec<_> = (kernel.links.iter())
-        .filter(|netdev| netdev.ns == HOST && netdev.link.parent.as_deref() == Some(VF))
+        .filter(|netdev| netdev.ns == HOST && netdev.link.parent.as_deref() == Some(device))
         .map(|netdev| netdev.link.name.to_string())
         .collect();
     match netdevs.as_slice() {
         [name] => Ok(name.clone()),
-        _ => Err(format!("failed to get one netdevice interface per {VF}")),
+        _ => Err(format!("failed to get one netdevice interface per {device}")),
     }
 }
 

@@ -131,6 +131,29 @@ impl Kernel {
         kernel
     }
 
+    /// The PF gets four more VFs.
+    pub(in crate::verbs) fn grow(&mut self) {
+        const MORE: [(&str, &str, &str, &str); 4] = [
+            ("0000:03:00.4", "pf0vf2", "eth2_rep", "ens1f0v2"),
+            ("0000:03:00.5", "pf0vf3", "eth3_rep", "ens1f0v3"),
+            ("0000:03:00.6", "pf0vf4", "eth4_rep", "ens1f0v4"),
+            ("0000:03:00.7", "pf0vf5", "eth5_rep", "ens1f0v5"),
+        ];
+        for ((vf, port, representor, netdev), number) in MORE.into_iter().zip(2..) {
+            for line in [
+                format!("/sys/bus/pci/devices/{vf} -> ../../../devices/pci0000:00/{vf}"),
+                format!("/sys/devices/pci0000:00/0000:03:00.0/virtfn{number} -> ../{vf}"),
+                format!("/sys/devices/pci0000:00/{vf}/driver -> ../../../bus/pci/drivers/mlx5_core"),
+                format!("/sys/devices/pci0000:00/{vf}/physfn -> ../0000:03:00.0"),
+            ] {
+                self.tree.add(&line).unwrap();
+            }
+            self.admin.insert(number, Mac([0; 6]));
+            self.plug(11 + number, representor, Some(PF), Some(port));
+            self.plug(20 + number, netdev, Some(vf), None);
+        }
+    }
+
     /// A new netdev in the host.
     pub(in crate::verbs) fn plug(
         &mut self,
@@ -485,7 +508,9 @@ impl Kernel {
             ns, link, port, device, ..
         } in &self.links
         {
-            let up = (*device != Some(VF) && *port != Some("pf0vf0")).then_some(link.up);
+            // with more VFs than two, each may have been attached
+            let is_grown = self.admin.len() > 2 && *port != Some("p0");
+            let up = (*device != Some(VF) && *port != Some("pf0vf0") && !is_grown).then_some(link.up);
             let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
             writeln!(
                 text,

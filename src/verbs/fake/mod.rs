@@ -48,6 +48,8 @@ pub(super) struct Pod {
     /// `CNI_NETNS` of ADD, and of DEL while it is there.
     pub(super) netns: PathBuf,
     /// What its `NetworkAttachmentDefinition` says.
+    /// Its VF.
+    pub(super) device: &'static str,
     pub(super) vf_driver: &'static str,
 }
 
@@ -118,7 +120,7 @@ fn call(verb: &str, pod: &Pod, socket: &Path) -> Call {
     };
     let mut conf = serde_json::json!({
         "cniVersion": "1.1.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": socket,
-        "provider": "sriov.default.ovn", "deviceID": VF, "vf_driver": pod.vf_driver,
+        "provider": "sriov.default.ovn", "deviceID": pod.device, "vf_driver": pod.vf_driver,
     });
     if verb == "CHECK" {
         conf["prevResult"] = serde_json::json!({
@@ -186,6 +188,7 @@ impl Host {
             ifname: ifname.to_owned(),
             ns,
             netns,
+            device: VF,
             vf_driver: "",
         }
     }
@@ -260,7 +263,7 @@ impl Host {
     pub(super) async fn add_by(&self, pod: &Pod, socket: &Path) -> Ended {
         let call = call("ADD", pod, socket);
         let world = self.world();
-        let device = VF.parse().unwrap();
+        let device = pod.device.parse().unwrap();
         let clock = Clock::of_add(&self.deadlines.lock().unwrap());
         let deaf = || *self.deaf.lock().unwrap();
         let caller = Caller {
@@ -268,7 +271,7 @@ impl Host {
             listens: &|| !deaf(),
             answer: &|json| {
                 let result: serde_json::Value = serde_json::from_slice(json).unwrap();
-                assert_eq!(result["interfaces"][1]["pciID"], VF, "{result}");
+                assert_eq!(result["interfaces"][1]["pciID"], pod.device, "{result}");
                 if *self.full_pipe.lock().unwrap() {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }

@@ -50,6 +50,8 @@ pub(in crate::verbs) struct FakeStack {
 impl FakeStack {
     /// Makes a call. A killed process gets no answer; the test then drops it.
     async fn ask<T>(&self, what: String, work: impl FnOnce(&mut Kernel) -> Result<T, Errno>) -> Result<T, Error> {
+        // other processes run between any two calls of this one
+        tokio::task::yield_now().await;
         let (answer, alive) = self.ask_now(what, work);
         if !alive {
             pending::<()>().await;

@@ -1,6 +1,7 @@
 //! ADD and DEL on a host of which every call can fail.
 
 mod check;
+mod crowd;
 mod daemon;
 mod faults;
 mod gc;
