@@ -15,6 +15,11 @@ fn micros(seconds: f64) -> String {
     format!("{:.1}", seconds * 1e6)
 }
 
+fn fastest_and_median(seconds: impl Iterator<Item = f64>) -> String {
+    let (fastest, median, _) = spread(seconds);
+    format!("{} ({})", micros(fastest), micros(median))
+}
+
 /// Prints the rows as a table in Markdown.
 pub(crate) fn table(rows: &[Row]) {
     println!(
@@ -22,19 +27,15 @@ pub(crate) fn table(rows: &[Row]) {
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for row in rows {
-        let (_, ours, _) = spread(row.times.iter().map(|times| times.0));
-        let (_, peer, _) = spread(row.times.iter().map(|times| times.1));
+        let ours = fastest_and_median(row.times.iter().map(|times| times.0));
+        let peer = fastest_and_median(row.times.iter().map(|times| times.1));
         let (least, ratio, most) = spread(row.times.iter().map(|(ours, peer)| peer / ours));
         let calls = row
             .calls
             .map_or_else(|| "- | -".to_owned(), |(ours, peer)| format!("{ours:.1} | {peer:.1}"));
         println!(
-            "| {} | {} | {} | {} | {} | {ratio:.2} ({least:.2} to {most:.2}) | {calls} |",
-            row.place,
-            row.vfs,
-            row.unrelated,
-            micros(ours),
-            micros(peer)
+            "| {} | {} | {} | {ours} | {peer} | {ratio:.2} ({least:.2} to {most:.2}) | {calls} |",
+            row.place, row.vfs, row.unrelated,
         );
     }
     println!();

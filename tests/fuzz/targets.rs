@@ -10,6 +10,7 @@ use kube_ovn::cni::{self, Environment, Failure};
 use kube_ovn::device::PortName;
 use kube_ovn::net::genl::{self, Message};
 use kube_ovn::net::{self, Link};
+use kube_ovn::node::Config;
 use kube_ovn::state::Store;
 use kube_ovn::types::PciAddress;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
@@ -17,7 +18,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
 
-pub(crate) const ALL: [Target; 7] = [
+pub(crate) const ALL: [Target; 8] = [
     Target {
         name: "port-name",
         seeds: &["tests/fuzz/corpus/port-name"],
@@ -105,6 +106,23 @@ pub(crate) const ALL: [Target; 7] = [
         seeds: &["tests/fuzz/corpus/sysfs", "tests/fixtures/sysfs"],
         words: sysfs::WORDS,
         run: sysfs::run,
+    },
+    Target {
+        name: "node-config",
+        seeds: &["tests/fuzz/corpus/node-config"],
+        words: &[
+            "null",
+            "[",
+            "{",
+            "\"log_level\":",
+            "\"socket_directories\":",
+            "\"del_seconds\":",
+            "/",
+            "..",
+            "1e9",
+            "-1",
+        ],
+        run: node_config,
     },
     Target {
         name: "devlink",
@@ -205,6 +223,19 @@ fn record(input: &[u8]) -> String {
     match Store::at(Path::new(&root)).read(&device) {
         Ok(record) => format!("{record:?}"),
         Err(error) => error.to_string(),
+    }
+}
+
+fn node_config(input: &[u8]) -> String {
+    let path = std::env::temp_dir().join("config.json");
+    std::fs::write(&path, input).unwrap();
+    match Config::load(&path) {
+        Ok(config) => format!("{config:?}"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains(char::is_control) && text.len() < 4096, "{text:?}");
+            text
+        }
     }
 }
 
