@@ -91,6 +91,7 @@ fn assert_nothing_left(lab: &Lab, pods: &[Pod]) {
         pod.destroy();
     }
     lab.before.assert_still_so();
+    Lab::forget_unanswered();
 }
 
 /// The points of an ADD; its attachment is taken back.

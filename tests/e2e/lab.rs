@@ -11,7 +11,7 @@ use crate::command::{attempt, eventually, names, run};
 use crate::daemon::Daemon;
 use crate::nic::{self, Vf};
 use crate::pod::{Pod, SUBNETS};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{STATE, Snapshot};
 
 static DAEMON: Mutex<Option<Daemon>> = Mutex::new(None);
 
@@ -82,6 +82,7 @@ impl Lab {
         // a failed test has poisoned it, and put the node right
         let mut daemon = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
         daemon.get_or_insert_with(set_up).ensure(switches);
+        Self::forget_unanswered();
         Self {
             daemon,
             before: Snapshot::take(),
@@ -89,6 +90,15 @@ impl Lab {
             netns: names("/run/netns"),
             start,
             asked: Daemon::requests().len(),
+        }
+    }
+
+    /// The plugin keeps off a VF for as long as the daemon may still begin with a request that it never answered. Where a test
+    /// knows that it has ended them all, it need not wait.
+    pub(crate) fn forget_unanswered() {
+        let directory = format!("{STATE}/unanswered");
+        for note in names(&directory) {
+            let _ = std::fs::remove_file(format!("{directory}/{note}"));
         }
     }
 

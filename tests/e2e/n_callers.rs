@@ -85,6 +85,7 @@ fn del_during_add() {
         assert_no_port(&pod);
         lab.fault(&pod, "");
         Daemon::settle();
+        Lab::forget_unanswered();
         // the mark is of that ADD, not of the next one
         pod.add(&vf).run().result();
         assert_attached(&pod, &vf);
