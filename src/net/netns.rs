@@ -141,7 +141,10 @@ fn mount_sysfs() -> nix::Result<()> {
     mount(none, "/sys", none, MsFlags::MS_PRIVATE, none)
         .or_else(|_| mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none))?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("sysfs"), "/sys", Some("sysfs"), flags, none)
+    match mount(Some("sysfs"), "/sys", Some("sysfs"), flags, none) {
+        Err(Errno::EBUSY) => Ok(()), // it is this namespace's already (do_add_mount, fs/namespace.c)
+        other => other,
+    }
 }
 
 /// Errors that say something about this process or the machine, and nothing about the path.

@@ -1,5 +1,10 @@
 //! What was changed of a VF while a pod had it.
 
+use std::path::Path;
+
+use kube_ovn::device::Sysfs;
+use kube_ovn::net::Netns;
+
 use crate::command::{ip, ip_json, run};
 use crate::daemon::HEAD;
 use crate::lab::Lab;
@@ -82,6 +87,37 @@ fn meddled_with_by_a_pod_that_died() {
     pod.add(&vf).run().result();
     meddle(&pod);
     pod.destroy();
+    pod.del(&vf).run().silent();
+    lab.assert_as_before();
+}
+
+/// Where netlink does not name a link's device, before Linux 5.14, the plugin looks for the VF in the sysfs of the pod's namespace.
+/// This kernel names it, so the look itself is what can be tested here.
+#[test]
+fn the_sysfs_of_a_pod_shows_its_vf() {
+    let mut lab = Lab::with(HEAD);
+    let pod = lab.pod(1);
+    let vf = vf(0, 1);
+    pod.add(&vf).run().result();
+    let address = vf.pci.parse().unwrap();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let look = |path: &str| {
+        let netns = Netns::open(Path::new(path)).unwrap();
+        netns
+            .with_sysfs(|root| Sysfs::new(root).netdevs(&address))
+            .unwrap()
+            .unwrap()
+    };
+    let seen = look(&pod.netns_path());
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].name.as_str(), "eth0");
+    assert_eq!(pod.link("eth0").unwrap()["ifindex"], seen[0].ifindex);
+    assert_eq!(look("/proc/self/ns/net"), [], "the host's shows none");
+    assert_eq!(
+        std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
+        mounts,
+        "a mount stays"
+    );
     pod.del(&vf).run().silent();
     lab.assert_as_before();
 }

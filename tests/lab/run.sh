@@ -49,6 +49,7 @@ printf 'modules=%q\ninit=%q\n' "$image/lib/modules" "$here/guest-init.sh" > "$ou
 # the emulated controllers share out queues and interrupts: two queues and one interrupt for each VF, and some for the PF
 vfs=${LAB_VFS:-8}
 sriov="sriov_max_vfs=$vfs,sriov_vq_flexible=$((2 * vfs)),sriov_vi_flexible=$vfs"
+# an IOMMU, that vfio-pci takes VFs; whoever has no use for it is not slowed down by it (iommu=pt)
 devices=()
 for ((i = 1; i <= ${LAB_NICS:-2}; i++)); do
     devices+=(-device "pcie-root-port,id=port$i,chassis=$i,slot=$i")
@@ -71,7 +72,7 @@ timeout --kill-after=5 "${LAB_TIMEOUT:-300}" "${LAB_QEMU:-qemu-system-x86_64}" \
     -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m "${LAB_MEM:-1024}" \
     -nodefaults -display none -serial stdio -monitor none -no-reboot \
     -kernel "$image/boot/vmlinuz-$kernel_version" -initrd "$cache/$initramfs" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off" \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on iommu=pt" -device intel-iommu \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
     -device virtio-9p-pci,fsdev=root,mount_tag=hostroot \
     -fsdev "local,id=out,path=${out//,/,,},security_model=none" \
