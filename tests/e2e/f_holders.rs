@@ -58,6 +58,26 @@ fn two_vfs_for_one_pod() {
     lab.assert_as_before();
 }
 
+/// 12 characters leave nothing of the container ID in the port's name. The second pod is refused, be it with a VF or without,
+/// and its DEL leaves the first one's port.
+#[test]
+fn two_pods_that_would_have_one_port_name() {
+    let mut lab = Lab::with(HEAD);
+    let name = "abcdefghijkl";
+    let (pod, other) = (lab.pod_in(0, 1, name), lab.pod_in(0, 2, name));
+    let vfs = [vf(0, 0), vf(1, 0)];
+    pod.add(&vfs[0]).run().result();
+    let message =
+        "would name the host's side of abcdefghijkl _abcdefghijkl_h, and the host has an interface of that name";
+    other.add(&vfs[1]).run().failure(4, message);
+    other.del(&vfs[1]).run().silent();
+    other.call("ADD").run().failure(4, message);
+    other.call("DEL").run().silent();
+    assert_attached(&pod, &vfs[0]);
+    pod.del(&vfs[0]).run().silent();
+    lab.assert_as_before();
+}
+
 /// A representor that somebody made a port under its own name is left alone.
 #[test]
 fn representor_in_a_bridge_already() {
