@@ -34,7 +34,7 @@ mod j_node_not_ready;
 mod k_check_and_status;
 mod k_given_back;
 mod k_killed;
-mod l_machine;
+mod k_machine;
 mod l_world;
 mod m_udev;
 mod n_callers;
