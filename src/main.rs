@@ -98,25 +98,58 @@ fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
 /// What a call is about, for the log and for errors.
 struct About {
     verb: &'static str,
-    what: String,
+    keys: Vec<(&'static str, String)>,
     version: Version,
 }
 
 impl About {
     fn call(verb: &'static str, call: &Call) -> Self {
-        let short: String = call.container.as_str().chars().take(12).collect();
+        let pod = match (call.pod.namespace.as_str(), call.pod.name.as_str()) {
+            ("", "") => String::new(),
+            (namespace, name) => format!("{namespace}/{name}"),
+        };
+        let device = call.conf.device_id().ok().flatten();
+        if let Some(device) = device {
+            kube_ovn::log::device(device);
+        }
         Self {
-            verb,
-            what: format!("{short} {}", call.ifname),
-            version: call.conf.version,
+            keys: vec![
+                ("network", call.conf.name.clone()),
+                ("container", call.container.to_string()),
+                ("interface", call.ifname.to_string()),
+                ("pod", pod),
+            ],
+            ..Self::network(verb, &call.conf)
         }
     }
 
     fn network(verb: &'static str, conf: &NetConf) -> Self {
         Self {
             verb,
-            what: conf.name.clone(),
+            keys: vec![("network", conf.name.clone())],
             version: conf.version,
+        }
+    }
+
+    /// From here on there is a log, where the node's settings want it.
+    fn start_log(&self, settings: &Settings) {
+        let about = std::iter::once(("verb", self.verb));
+        let about: Vec<(&str, &str)> = about
+            .chain(self.keys.iter().map(|(key, value)| (*key, value.as_str())))
+            .collect();
+        let path = settings.config.log_file.as_deref();
+        let opened = path.map(|path| node::append(path).map_err(|why| (path, why)));
+        let (file, unfit) = match opened {
+            Some(Ok(file)) => (Some(file), None),
+            Some(Err(unfit)) => (None, Some(unfit)),
+            None => (None, None),
+        };
+        kube_ovn::log::start(&about, settings.config.log_level, file);
+        if let Some((path, why)) = unfit {
+            log::warn!("log_file {} is not used: {why}", path.display());
+        }
+        if let Some(problem) = &settings.problem {
+            log::warn!("{problem}");
         }
     }
 }
@@ -128,10 +161,8 @@ fn on_runtime<F: Future<Output = Result<(), Failure>>>(
     clock: impl FnOnce(&Deadlines) -> Clock,
     work: impl FnOnce(Clock) -> F,
 ) -> Result<(), Failure> {
-    kube_ovn::log::start(&format!("{} {}", about.verb, about.what));
-    if let Some(problem) = &settings.problem {
-        log::warn!("{problem}");
-    }
+    let start = Instant::now();
+    about.start_log(settings);
     let clock = clock(&settings.config.deadlines);
     watch(about.verb, clock, about.version);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -139,6 +170,13 @@ fn on_runtime<F: Future<Output = Result<(), Failure>>>(
         Ok(runtime) => runtime.block_on(work(clock)),
         Err(error) => Err(Failure::new(Code::Internal, format!("cannot start: {error}"), "")),
     };
+    let ms = kube_ovn::log::millis(start);
+    match &result {
+        // runtimes ask for STATUS all the time
+        Ok(()) if matches!(about.verb, "ADD" | "DEL") => log::info!(ms; "done"),
+        Ok(()) => log::debug!(ms; "done"),
+        Err(failure) => log::error!(ms, code = failure.code as u16; "{failure}"),
+    }
     result.map_err(|failure| Failure {
         version: Some(about.version),
         ..failure

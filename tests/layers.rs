@@ -26,7 +26,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     (
         "verbs",
         &[
-            "text", "types", "cni", "device", "net", "daemon", "ovs", "state", "node", "resolve", "attach",
+            "text", "types", "log", "cni", "device", "net", "daemon", "ovs", "state", "node", "resolve", "attach",
         ],
     ),
 ];

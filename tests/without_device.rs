@@ -66,7 +66,7 @@ fn the_result_is_stocks_to_the_byte_in_every_version() {
             "{version}"
         );
         assert!(
-            answer.stderr.contains("warn: no device ID came with network kube-ovn"),
+            answer.stderr.contains("msg=\"no device ID came with network kube-ovn"),
             "{answer:?}"
         );
     }

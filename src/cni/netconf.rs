@@ -54,6 +54,8 @@ pub struct NetConf {
     pub vhost_user_socket_consumption: String,
     /// `"device": "required"`: an ADD without a device ID is an error.
     pub device_required: bool,
+    /// `runtimeConfig.CNIDeviceInfoFile`: as it stands there, and a netconf can have a `runtimeConfig` of its own.
+    pub device_info_file: Option<String>,
     /// The result of the plugins before us (ADD), or of the whole ADD (CHECK, DEL).
     pub prev_result: Option<serde_json::Value>,
     /// See [`NetConf::valid_attachments`].
@@ -93,6 +95,10 @@ impl NetConf {
             vhost_user_socket_name: keys.string("vhost_user_socket_name")?,
             vhost_user_socket_consumption: keys.string("vhost_user_socket_consumption")?,
             device_required: mode == Mode::Interface && device_required(keys)?,
+            device_info_file: match mode {
+                Mode::Interface => device_info_file(keys),
+                Mode::Ipam => None,
+            },
             prev_result: keys.raw_object("prevResult")?,
             valid_attachments: valid_attachments(keys),
             device_ids: match mode {
@@ -216,6 +222,12 @@ fn valid_attachments(keys: &Keys) -> Result<Option<Vec<(ContainerId, IfName)>>, 
         }
     }
     Ok(Some(valid))
+}
+
+/// Nothing depends on it, so it may have any type.
+fn device_info_file(keys: &Keys) -> Option<String> {
+    let path = keys.object("runtimeConfig").ok()??.string("CNIDeviceInfoFile").ok()?;
+    Some(path).filter(|path| !path.is_empty())
 }
 
 fn routes(keys: &Keys) -> Result<Vec<ConfRoute>, Failure> {

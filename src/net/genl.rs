@@ -84,6 +84,11 @@ impl Genl {
 
     /// One request with text attributes, and its one reply.
     pub(super) fn ask(&self, what: &str, command: u8, attributes: &[(u16, &str)]) -> Result<Answer, Error> {
+        self.ask_with(what, command, &texts(attributes))
+    }
+
+    /// One request with a run of attributes, and its one reply.
+    pub(super) fn ask_with(&self, what: &str, command: u8, attributes: &[u8]) -> Result<Answer, Error> {
         let Some(family) = self.family else {
             return Ok(Answer::Refused(Errno::ENOENT));
         };
@@ -111,7 +116,10 @@ impl Genl {
         };
         let mut packets = 0;
         for _ in 0..DUMPS {
-            self.send(what, &request(family, NLM_F_REQUEST | NLM_F_DUMP, command, attributes))?;
+            self.send(
+                what,
+                &request(family, NLM_F_REQUEST | NLM_F_DUMP, command, &texts(attributes)),
+            )?;
             let mut found = T::default();
             let receive = |buffer: &mut Vec<u8>| self.receive(what, buffer);
             match dump_once(what, &mut packets, receive, |attributes| each(&mut found, attributes))? {
@@ -214,24 +222,35 @@ fn garbled(what: &str) -> Error {
 }
 
 /// A request with text attributes.
-fn request(family: u16, flags: u16, command: u8, attributes: &[(u16, &str)]) -> Vec<u8> {
+fn request(family: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
     let mut message = vec![0; 4];
     message.extend(family.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend(1u32.to_ne_bytes()); // sequence: one request is under way at a time
     message.extend(0u32.to_ne_bytes());
     message.extend([command, 1, 0, 0]);
-    for (kind, text) in attributes {
-        let length = u16::try_from(4 + text.len() + 1).unwrap_or(u16::MAX);
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(text.as_bytes());
-        message.push(0);
-        message.resize(message.len().next_multiple_of(4), 0);
-    }
+    message.extend(attributes);
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     message.splice(0..4, length.to_ne_bytes());
     message
+}
+
+/// A run of text attributes, each with its NUL.
+fn texts(attributes: &[(u16, &str)]) -> Vec<u8> {
+    let mut run = Vec::new();
+    for (kind, text) in attributes {
+        put(&mut run, *kind, &[text.as_bytes(), b"\0"].concat());
+    }
+    run
+}
+
+/// Adds an attribute to a run of them.
+pub(super) fn put(run: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    run.extend(length.to_ne_bytes());
+    run.extend(kind.to_ne_bytes());
+    run.extend(value);
+    run.resize(run.len().next_multiple_of(4), 0);
 }
 
 /// One message of a packet.

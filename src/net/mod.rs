@@ -7,6 +7,7 @@
 mod announce;
 pub mod devlink;
 mod error;
+mod ethtool;
 pub mod genl;
 mod link;
 mod mounts;
@@ -22,6 +23,7 @@ use crate::types::{IfName, Mac, NetnsId};
 
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
+pub use ethtool::tc_offload;
 pub use link::{Address, Link, LinkChange};
 pub use netlink::{Netlink, extended_ack};
 pub use netns::Netns;

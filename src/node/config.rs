@@ -1,15 +1,13 @@
 //! The node's settings: one JSON object in one file, every key optional (docs/configuration.md).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
-use nix::fcntl::OFlag;
 use serde_json::Value;
 
+use super::file::{Unfit, read};
 use super::keys::Keys;
 use crate::text::{cut, quoted};
 
@@ -141,7 +139,7 @@ impl Default for Config {
 impl Config {
     /// The settings in this file; the defaults when it does not exist.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        match read(path)? {
+        match read_file(path)? {
             Some(bytes) => Self::parse(path, &bytes),
             None => Ok(Self::default()),
         }
@@ -264,82 +262,27 @@ fn shown(value: &Value) -> String {
     cut(&value.to_string(), MAX_SHOWN)
 }
 
-/// The file's bytes, when it exists and only root can have written them.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let io = |cause| Error::Io {
-        path: path.to_owned(),
-        cause,
-    };
-    let not_safe = |why: String| Error::Unsafe {
-        path: path.to_owned(),
-        why,
-    };
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    // The directory is held while its owner and the file's are looked at: what is in it does not change but by root.
-    let Some(directory) = open(parent, OFlag::O_DIRECTORY | OFlag::O_PATH).map_err(|e| match e.raw_os_error() {
-        Some(nix::libc::ENOTDIR | nix::libc::ELOOP) => not_safe(format!("{} is no directory", parent.display())),
-        _ => io(e),
-    })?
-    else {
-        return Ok(None);
-    };
-    if let Some(why) = writable_for_others(&directory).map_err(io)? {
-        return Err(not_safe(format!("directory {} {why}", parent.display())));
-    }
-    // O_NONBLOCK: a FIFO must not stop the call
-    let Some(file) = open(path, OFlag::O_NONBLOCK).map_err(|e| match e.raw_os_error() {
-        Some(nix::libc::ELOOP) => not_safe("it is a symbolic link".to_owned()),
-        _ => io(e),
-    })?
-    else {
-        return Ok(None);
-    };
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(not_safe("it is no regular file".to_owned()));
-    }
-    if let Some(why) = writable_for_others(&file).map_err(io)? {
-        return Err(not_safe(format!("it {why}")));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(Error::NotAnObject {
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    read(path, MAX_SIZE).map_err(|unfit| match unfit {
+        Unfit::Io(cause) => Error::Io {
             path: path.to_owned(),
-            why: "it is larger".to_owned(),
-        });
-    }
-    Ok(Some(bytes))
-}
-
-fn open(path: &Path, flags: OFlag) -> io::Result<Option<File>> {
-    let flags = (flags | OFlag::O_NOFOLLOW).bits();
-    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// Who else can write to it, as the end of a sentence. Our own user is root wherever the plugin can do its work.
-fn writable_for_others(file: &File) -> io::Result<Option<String>> {
-    let metadata = file.metadata()?;
-    let (owner, mode) = (metadata.uid(), metadata.mode());
-    if owner != nix::unistd::geteuid().as_raw() {
-        return Ok(Some(format!("belongs to user {owner}")));
-    }
-    let others = mode & 0o022 != 0;
-    Ok(others.then(|| {
-        format!(
-            "has mode {:o}, expected no write permission for group and others",
-            mode & 0o7777
-        )
-    }))
+            cause,
+        },
+        Unfit::Unsafe(why) => Error::Unsafe {
+            path: path.to_owned(),
+            why,
+        },
+        Unfit::TooLarge(_) => Error::NotAnObject {
+            path: path.to_owned(),
+            why: unfit.to_string(),
+        },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -433,53 +376,23 @@ mod tests {
         assert!(long.len() < 400 && !long.contains('\n'), "{long}");
     }
 
-    fn mode(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
     #[test]
-    fn the_file_is_roots_alone() {
+    fn the_file_is_roots_alone_or_missing() {
         let outer = tempfile::tempdir().unwrap();
-        let directory = outer.path().join("kube-ovn-cni");
-        let path = directory.join("config.json");
+        let path = outer.path().join("config.json");
         let load = || Config::load(&path).map_err(|e| e.to_string());
-        assert_eq!(load().unwrap(), Config::default(), "no directory");
-        fs::create_dir(&directory).unwrap();
-        mode(&directory, 0o755);
-        assert_eq!(load().unwrap(), Config::default(), "no file");
+        assert_eq!(load().unwrap(), Config::default());
         fs::write(&path, r#"{"allocation":"off"}"#).unwrap();
-        mode(&path, 0o644);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(load().unwrap().allocation, Allocation::Off);
-
-        mode(&path, 0o664);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let why = load().unwrap_err();
         assert!(
-            load()
-                .unwrap_err()
-                .ends_with("it has mode 664, expected no write permission for group and others")
+            why.contains("must be a regular file of root's") && why.contains("mode 666"),
+            "{why}"
         );
-        mode(&path, 0o600);
-        mode(&directory, 0o777);
-        let text = load().unwrap_err();
-        assert!(text.contains("kube-ovn-cni has mode 777"), "{text}");
-        mode(&directory, 0o755);
-
-        fs::rename(&path, directory.join("other")).unwrap();
-        symlink("other", &path).unwrap();
-        assert!(load().unwrap_err().ends_with("it is a symbolic link"));
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(load().unwrap_err().ends_with("it is no regular file"));
-        fs::remove_dir(&path).unwrap();
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(
-            load().unwrap_err().ends_with("it is no regular file"),
-            "and nobody waits for a writer"
-        );
-        fs::remove_file(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, " ".repeat(64 * 1024 + 1)).unwrap();
-        assert!(load().unwrap_err().ends_with("it is larger"));
-        fs::remove_dir_all(&directory).unwrap();
-        fs::write(&directory, "").unwrap();
-        assert!(load().unwrap_err().ends_with("kube-ovn-cni is no directory"));
+        assert!(load().unwrap_err().ends_with("it has more than 65536 bytes"));
     }
 }

@@ -3,13 +3,19 @@
 //! A NetworkAttachmentDefinition may be written by a tenant, and the plugin is root: so what a netconf may not choose
 //! (which process gets the pod's requests, where a log goes, how long a call may take) comes from one file of root's.
 
+mod allocation;
 mod config;
+mod devinfo;
+mod file;
 mod keys;
 mod socket;
 
 use std::path::Path;
 
+pub use allocation::{Unallocated, is_allocated};
 pub use config::{Allocation, Config, Deadlines, Error, Offload, PATH};
+pub use devinfo::{DeviceFacts, Ignored, update_device_info};
+pub use file::{Unfit, append};
 pub use socket::{Refused, SOCKET_DIRECTORY, trusted_socket};
 
 /// What a call goes by.

@@ -2,10 +2,11 @@ use std::path::Path;
 
 use super::del::del_without_record;
 use super::request::{check_names, claim_of, has_long_name, request, trust};
-use super::{Caller, Clock, failed, failure, outcome, pending, this_host};
+use super::{Caller, Clock, failed, failure, outcome, pending, policy, this_host};
 use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode, render};
 use crate::daemon::{self, Client, Reply, Request};
+use crate::log::step;
 use crate::net::{self, Netlink, Netns, Stack};
 use crate::node::Settings;
 use crate::state::{self, BootTime, Stage, Store};
@@ -32,7 +33,9 @@ pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Cal
                 return Err(Failure::new(Code::NodeNotReady, problem.to_string(), ""));
             }
             let device = pci_vf(text)?;
+            policy::allocation(call, &device, settings.config.allocation)?;
             let mut world = this_host(clock).map_err(|e| failure(&e))?;
+            policy::offload(&world, &device, settings.config.offload).await?;
             let result = add_vf(&world, call, &device, clock, caller).await;
             pending::go_on_in(&mut world, Some(&device)).await;
             result
@@ -92,7 +95,9 @@ async fn add_without_device(
     }
     netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
     let client = Client::new(call.conf.socket()?);
-    let reply = client.add(&request(call), clock.reply()).await.map_err(failed)?;
+    let request = request(call);
+    let reply = step("daemon", client.add(&request, clock.reply()));
+    let reply = reply.await.map_err(failed)?;
     let result = render(call.conf.version, &outcome::of_reply(call, &reply))?;
     let taken = caller.wants(store, call).and_then(|()| caller.take(&result));
     if taken.is_err()
@@ -113,16 +118,15 @@ pub(super) async fn add_vf<S: Stack>(
 ) -> Result<(), Failure> {
     call.conf.socket()?;
     let claim = claim_of(call, device);
-    let mut taken = attach::take(world, &claim, &call.conf.vf_driver, clock.lock())
-        .await
-        .map_err(failed)?;
+    let taken = attach::take(world, &claim, &call.conf.vf_driver, clock.lock());
+    let mut taken = step("take", taken).await.map_err(failed)?;
     let given = match steps(world, call, &mut taken, clock, caller).await {
         Ok(result) => caller.take(&result),
         Err(cause) => Err(cause),
     };
     match given {
         Ok(()) => Ok(()),
-        Err(cause) => match taken.give_back(world).await {
+        Err(cause) => match step("undo", taken.give_back(world)).await {
             Ok(()) => Err(cause),
             Err(undo) => Err(Failure {
                 details: format!("and on the way back: {undo}"),
@@ -142,27 +146,32 @@ async fn steps<S: Stack>(
 ) -> Result<Vec<u8>, Failure> {
     let wanted = || caller.wants(&world.store, call);
     wanted()?;
-    attach::prepare(world, taken).await.map_err(failed)?;
+    step("prepare", attach::prepare(world, taken)).await.map_err(failed)?;
     wanted()?;
     let device = taken.record.claim.device.clone();
     let reply = tokio::select! {
-        reply = ask(world, call, taken, clock) => reply?,
+        reply = step("daemon", ask(world, call, taken, clock)) => reply?,
         why = caller.lost(&world.store, call) => return Err(why),
     };
     wanted()?;
     complete(call, &reply).map_err(failed)?;
     if reply.vf_plumbing_by_cni {
         taken.advance(world, Stage::Plumbing).map_err(failed)?;
-        attach::plumb(world, taken, &reply).await.map_err(failed)?;
+        step("plumb", attach::plumb(world, taken, &reply))
+            .await
+            .map_err(failed)?;
         wanted()?;
     }
     if let (Some(_), Some(mac)) = (&taken.vfio, reply.mac) {
-        attach::administer_mac(world, taken, mac).await.map_err(failed)?;
+        let administered = step("mac", attach::administer_mac(world, taken, mac));
+        administered.await.map_err(failed)?;
     }
-    let representor = attach::verify(world, taken, &reply).await.map_err(failed)?;
+    let representor = step("verify", attach::verify(world, taken, &reply));
+    let representor = representor.await.map_err(failed)?;
     let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
     taken.advance(world, Stage::Attached).map_err(failed)?;
     wanted()?;
+    policy::device_info(call, &taken.record, &representor.name);
     Ok(result)
 }
 

@@ -5,6 +5,7 @@ use super::{Clock, failed, pending, this_host};
 use crate::attach::{self, NO_NETNS, World};
 use crate::cni::{Call, Failure, Mode};
 use crate::daemon::{self, Client, Request};
+use crate::log::step;
 use crate::net::Stack;
 use crate::node::Settings;
 use crate::ovs::{self, Ovs};
@@ -71,7 +72,9 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
     let Some(device) = recorded.or_else(named) else {
         return Ok(false);
     };
-    let lock = world.store.lock(&device, clock.lock()).await.map_err(failed)?;
+    crate::log::device(&device);
+    let lock = step("lock", world.store.lock(&device, clock.lock()));
+    let lock = lock.await.map_err(failed)?;
     let record = match attach::readable(world, &device).map_err(failed)? {
         Some(record) if record.is_of(&call.container, &call.ifname) => Some(record),
         Some(_) => None,
@@ -82,7 +85,8 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
     match record {
         Some(record) => {
             let pods = attach::pods_of(world, &record, call.netns.as_deref());
-            attach::undo(world, &record, &lock, pods).await.map_err(failed)?;
+            let undone = step("undo", attach::undo(world, &record, &lock, pods));
+            undone.await.map_err(failed)?;
             Ok(true)
         }
         None => {
@@ -147,7 +151,8 @@ pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), 
             return Ok(());
         }
     };
-    match Client::new(socket).del(&request, clock.reply()).await {
+    let client = Client::new(socket);
+    match step("daemon", client.del(&request, clock.reply())).await {
         // as with a socket that is refused
         Err(foreign @ daemon::Error::Foreign { .. }) => {
             log::warn!("nobody to ask: {foreign}");

@@ -9,6 +9,7 @@ mod fake;
 mod gc;
 mod outcome;
 mod pending;
+mod policy;
 mod request;
 mod status;
 #[cfg(test)]

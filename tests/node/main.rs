@@ -6,8 +6,10 @@
     reason = "test code: a failed step is a failed test"
 )]
 
+mod allocation;
 #[path = "../support/daemon.rs"]
 mod daemon;
+mod log;
 #[path = "../support/pod.rs"]
 mod pod;
 mod settings;

@@ -13,13 +13,16 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// A node in a mount namespace of the call's own: its /run and /etc are empty but for the daemon's directory, which is
-/// where the node has it, and the node's settings. The plugin has no switch that would move what it trusts, and needs none.
+/// A node in a mount namespace of the call's own: its /run, /etc and /var/lib are empty but for the daemon's directory, which
+/// is where the node has it, the node's settings and kubelet's checkpoint. The plugin has no switch that would move what it trusts, and needs none.
 const NODE: &str = r#"set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs /etc
 mkdir /run/openvswitch /etc/kube-ovn-cni
 mount --bind "$1" /run/openvswitch
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+mkdir -p /var/lib/kubelet/device-plugins
+[ ! -e "$1/checkpoint" ] || cp "$1/checkpoint" /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
 [ ! -e "$1/config.json" ] || cp "$1/config.json" /etc/kube-ovn-cni/config.json
 shift
 exec "$@""#;
@@ -87,7 +90,8 @@ impl Call {
         self
     }
 
-    /// On a node whose /run/openvswitch is this directory, and whose settings are its `config.json`, if it has one.
+    /// On a node whose /run/openvswitch is this directory, whose settings are its `config.json` and whose kubelet's
+    /// checkpoint is its `checkpoint`, if it has them.
     pub(crate) fn on(mut self, directory: &Path) -> Self {
         self.node = Some(directory.to_owned());
         self

@@ -12,7 +12,7 @@ fn packet(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn request_is_laid_out_as_the_kernel_reads_it() {
-    let message = request(0x1234, NLM_F_REQUEST, 29, &[(1, "pci")]);
+    let message = request(0x1234, NLM_F_REQUEST, 29, &texts(&[(1, "pci")]));
     assert_eq!(message.len(), 28);
     assert_eq!(u32::from_ne_bytes(message[0..4].try_into().unwrap()), 28);
     assert_eq!(&message[16..20], [29, 1, 0, 0]);
