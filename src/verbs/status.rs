@@ -42,8 +42,7 @@ impl Node {
     pub(super) async fn status(&self, conf: &NetConf, settings: &Settings) -> Result<(), Failure> {
         let refused = |why: Refused| Failure::new(Code::InvalidConfig, why.to_string(), "");
         let socket = trusted_socket(conf.socket()?, &settings.config).map_err(refused)?;
-        let adds = self.serves_adds(&socket, settings).await;
-        let mut data_plane = self.data_plane().await;
+        let (adds, mut data_plane) = tokio::join!(self.serves_adds(&socket, settings), self.data_plane());
         if data_plane.is_err() {
             tokio::time::sleep(self.patience.pause).await;
             data_plane = self.data_plane().await;
@@ -68,9 +67,12 @@ impl Node {
 
     /// What running pods need: without ovs-vswitchd no flow that is new to the NIC gets anywhere.
     async fn data_plane(&self) -> Result<(), String> {
-        let version = self.ovs.vswitchd_version(self.answer()).await;
+        let (version, bridge) = tokio::join!(
+            self.ovs.vswitchd_version(self.answer()),
+            self.ovs.has_bridge(ovs::BRIDGE, self.answer())
+        );
         version.map_err(|e| e.to_string())?;
-        match self.ovs.has_bridge(ovs::BRIDGE, self.answer()).await {
+        match bridge {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!(
                 "Open vSwitch has no bridge {}, which ovn-controller makes: does it run in the ovs-ovn pod of this node?",
