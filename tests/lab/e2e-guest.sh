@@ -8,7 +8,8 @@ set -euo pipefail
 . "$LAB_DIR/world.sh"
 
 tests=$1
-export WORLD_EMULATOR=$2 WORLD_KUBE_OVN=$3 WORLD_THIN_CLIENT=${2%/*}/thin-client
+WORLD_THIN_CLIENT=$(realpath "${2%/*}")/thin-client # tests run the plugin from /
+export WORLD_EMULATOR=$2 WORLD_KUBE_OVN=$3 WORLD_THIN_CLIENT
 shift 3
 # shellcheck disable=SC2119
 world_start
