@@ -53,6 +53,24 @@ async fn what_may_be_alive_is_left_alone() {
     drop(lock);
 }
 
+/// The VF of a virtual machine is always in the host: that proves nothing.
+#[tokio::test]
+async fn a_machine_that_lives_and_one_that_does_not() {
+    for mode in MODES {
+        let host = Host::new(mode);
+        host.with(|kernel| kernel.bind_vfio("vfio-pci"));
+        let before = host.snapshot();
+        let pod = host.pod("vm1", "net1");
+        assert!(host.add(&pod).await.well());
+        let (held, records) = (host.snapshot(), host.records());
+        assert!(host.gc(NETWORK, &[]).await.well());
+        assert_eq!((host.snapshot(), host.records()), (held, records));
+        destroy(&host, &pod);
+        assert!(host.gc(NETWORK, &[]).await.well());
+        host.assert_restored(&before, "");
+    }
+}
+
 /// The namespace at its path is another one.
 #[tokio::test]
 async fn a_namespace_that_was_replaced() {
