@@ -293,6 +293,12 @@ mod tests {
     #[test]
     fn every_key_and_none() {
         assert_eq!(parse("{}").unwrap(), Config::default());
+        let example = include_str!("../../conf/config.json");
+        assert_eq!(
+            parse(example).unwrap(),
+            Config::default(),
+            "the example says what is without it"
+        );
         let config = parse(
             r#"{"log_level":"debug","log_file":"/var/log/kube-ovn-cni.log","add_seconds":100,"undo_seconds":20,
                 "del_seconds":40,"socket_directories":["/run/other"],"allocation":"require","offload":"require"}"#,

@@ -81,18 +81,26 @@ fn a_vf_that_would_not_be_offloaded() {
     let pod = lab.pod(1);
     let vf = vf(0, 0);
     let settings = Settings::new(&json!({"allocation": "off", "offload": "require"}));
+    // as a driver leaves it, and as an administrator is told to switch it
+    let uplink = uplink(&vf.pf);
+    let features = |netdev: &str, state| run("ethtool", &["-K", netdev, "hw-tc-offload", state]);
+    pod.add(&vf).run().failure(
+        100,
+        &format!(
+            "hw-tc-offload is off on uplink {uplink} of {}: ethtool -K {uplink} hw-tc-offload on",
+            vf.pf
+        ),
+    );
+    features(&uplink, "on");
     pod.add(&vf).run().result();
     pod.del(&vf).run().silent();
     let asked = Daemon::requests().len();
-    for (netdev, role) in [(vf.representor().unwrap(), "representor"), (uplink(&vf.pf), "uplink")] {
-        let switch = |state| run("ethtool", &["-K", &netdev, "hw-tc-offload", state]);
-        switch("off");
-        let message = format!("hw-tc-offload is off on {role} {netdev}");
-        let refused = pod.add(&vf).run();
-        switch("on");
-        refused.failure(100, &message);
-        assert_eq!(Daemon::requests().len(), asked, "the daemon was asked");
-    }
+    let representor = vf.representor().unwrap();
+    features(&representor, "off");
+    let refused = pod.add(&vf).run();
+    features(&representor, "on");
+    refused.failure(100, &format!("hw-tc-offload is off on representor {representor}"));
+    assert_eq!(Daemon::requests().len(), asked, "the daemon was asked");
     let hw_offload = |value| {
         run(
             "ovs-vsctl",
@@ -115,6 +123,7 @@ fn a_vf_that_would_not_be_offloaded() {
         "{warned:?}"
     );
     pod.del(&vf).run().silent();
+    features(&uplink, "off");
     lab.assert_as_before();
 }
 
