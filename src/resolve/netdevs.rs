@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::notes::{Notes, Source, Verdict};
-use super::uplink::{self, Uplink};
+use super::uplink::{self, Uplink, may_be_uplink};
 use super::{Answer, Error, Found, Representor, Search, own_number};
 use crate::device::{NetdevPort, PortName};
 use crate::net::devlink::Devlink;
@@ -21,7 +21,9 @@ impl<D: Devlink> Search<'_, D> {
     /// representors a parent in 5.9, bnxt's in 6.7.
     pub(super) fn by_netdevs(&self, eswitch: Eswitch, notes: &mut Notes) -> Result<Answer, Error> {
         let pf = &self.function.pf;
-        let uplink = uplink::by_netdevs(self.sysfs, pf)?;
+        let wanted = |port: &NetdevPort| may_be_uplink(port) || self.has_number(port);
+        let children = self.sysfs.ports(pf, wanted)?;
+        let uplink = uplink::among(self.sysfs, pf, &children)?;
         let Some(switch_id) = uplink.switch_id.as_deref() else {
             return Err(self.no_eswitch(eswitch, &uplink)?);
         };
@@ -34,7 +36,6 @@ impl<D: Devlink> Search<'_, D> {
                 uplink.netdev.name
             )
         });
-        let children = self.sysfs.ports(pf, |port| self.has_number(port))?;
         if let Some(representor) = self.choose(&children, &uplink, switch_id, Place::BelowPf, notes)? {
             return Ok(answer(representor, uplink, Found::BelowPf));
         }
@@ -213,11 +214,6 @@ impl<D: Devlink> Search<'_, D> {
 
 fn is_plain(port: &NetdevPort) -> bool {
     matches!(port.name, Some(PortName::Plain { .. }))
-}
-
-/// As for [`uplink::by_netdevs`].
-fn may_be_uplink(port: &NetdevPort) -> bool {
-    port.text.is_none() || matches!(port.name, Some(PortName::Physical { .. }))
 }
 
 fn answer(representor: Representor, uplink: Uplink, found: Found) -> Answer {

@@ -82,8 +82,20 @@ fn ambiguous(pf: &PciAddress, candidates: Vec<String>) -> Error {
 /// The one netdev of the PF that is a physical port, or, as some drivers give it no port name, the only one without. Netdevs
 /// with any other port name are representors.
 pub(super) fn by_netdevs(sysfs: &Sysfs, pf: &PciAddress) -> Result<Uplink, Error> {
-    let is_physical = |port: &NetdevPort| matches!(port.name, Some(PortName::Physical { .. }));
-    let ports = sysfs.ports(pf, |port| port.text.is_none() || is_physical(port))?;
+    among(sysfs, pf, &sysfs.ports(pf, may_be_uplink)?)
+}
+
+/// Whether a netdev of a PF can be its uplink.
+pub(super) fn may_be_uplink(port: &NetdevPort) -> bool {
+    port.text.is_none() || is_physical(port)
+}
+
+fn is_physical(port: &NetdevPort) -> bool {
+    matches!(port.name, Some(PortName::Physical { .. }))
+}
+
+/// The same, out of these netdevs of the PF.
+pub(super) fn among(sysfs: &Sysfs, pf: &PciAddress, ports: &[NetdevPort]) -> Result<Uplink, Error> {
     let mut candidates: Vec<&NetdevPort> = ports.iter().filter(|port| is_physical(port)).collect();
     if candidates.is_empty() {
         candidates = ports.iter().filter(|port| port.text.is_none()).collect();
