@@ -1,5 +1,7 @@
 //! Where a VF's netdev is now: by PCI address, never by name alone.
 
+use std::path::Path;
+
 use super::{Error, World};
 use crate::device::{Kind, Sysfs};
 use crate::net::{Link, Stack};
@@ -54,6 +56,28 @@ pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<
         Some(before) => of_device(pod, &record.claim.device, &record.claim.ifname, Some(before.ifindex)).await,
         None => Ok(None),
     }
+}
+
+/// The VF that an interface in a namespace is; `None` when it is none, or in the host.
+pub async fn vf_of_interface<S: Stack>(
+    world: &World<S>,
+    netns: &Path,
+    ifname: &IfName,
+) -> Result<Option<PciAddress>, Error> {
+    let Ok(pod) = world.host.open(netns) else {
+        return Ok(None);
+    };
+    if pod.id() == world.host.id() {
+        return Ok(None);
+    }
+    let Some(link) = pod.link_named(ifname).await?.filter(|link| !link.software) else {
+        return Ok(None);
+    };
+    let device = match &link.parent {
+        Some(parent) => parent.parse().ok(),
+        None => pod.with_sysfs(|root| Sysfs::new(root).function_of(&link.name))??,
+    };
+    Ok(device.filter(|device| world.sysfs.vf(device).is_ok()))
 }
 
 /// The netdev of a PCI function in a pod's namespace. Its index in the host stays on a move unless it is taken there, and a tenant

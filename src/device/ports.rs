@@ -76,6 +76,13 @@ impl Sysfs {
         Ok((found, looked_at))
     }
 
+    /// The PCI function that a netdev belongs to, if it belongs to one.
+    pub fn function_of(&self, netdev: &IfName) -> Result<Option<PciAddress>, Error> {
+        let path = self.class_net().join(netdev.as_str()).join("device");
+        // a device on another bus has no PCI address
+        Ok(link::<PciAddress>(&path, "a link to a PCI device").unwrap_or_default())
+    }
+
     /// One netdev; nothing when it is gone.
     fn port(
         &self,

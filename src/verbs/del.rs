@@ -35,10 +35,13 @@ async fn del_here(store: &Store, call: &Call, clock: Clock) -> Result<(), Failur
         if store.exists() {
             cancel(store, call);
         }
-        if is_recorded(store, call)? || named_device(call).is_some() {
-            let world = this_host(clock).map_err(failed)?;
-            if del_vf(&world, call, clock).await? {
-                return Ok(());
+        let is_known = is_recorded(store, call)? || named_device(call).is_some();
+        // nothing tells of a VF; but stock leaves no record, and Multus may have lost the device's ID
+        if is_known || call.netns.as_deref().is_some_and(Path::exists) {
+            match this_host(clock) {
+                Ok(world) if del_vf(&world, call, clock).await? => return Ok(()),
+                Err(e) if is_known => return Err(failed(e)),
+                _ => {}
             }
         }
     }
@@ -69,8 +72,12 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
     // stdin may name anything, and each lock leaves a file: only what exists. And only with a daemon to ask: what can't be
     // finished must not be begun.
     let named = || named_device(call).filter(|device| call.conf.socket().is_ok() && world.sysfs.vf(device).is_ok());
-    let Some(device) = recorded.or_else(named) else {
-        return Ok(false);
+    let device = match recorded.or_else(named) {
+        Some(device) => device,
+        None => match of_the_interface(world, call).await {
+            Some(device) => device,
+            None => return Ok(false),
+        },
     };
     crate::log::device(&device);
     let lock = step("lock", world.store.lock(&device, clock.lock()));
@@ -92,6 +99,19 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
         None => {
             world.store.forget(&call.container, &call.ifname).map_err(failed)?;
             Ok(false)
+        }
+    }
+}
+
+/// The VF that the pod's interface is, which no record and nothing in the call names. Most pods have none: what can't be found
+/// out keeps none of them from ending.
+async fn of_the_interface<S: Stack>(world: &World<S>, call: &Call) -> Option<PciAddress> {
+    call.conf.socket().ok()?;
+    match attach::vf_of_interface(world, call.netns.as_deref()?, &call.ifname).await {
+        Ok(device) => device,
+        Err(e) => {
+            log::info!("whether {} is a VF can't be seen: {e}", call.ifname);
+            None
         }
     }
 }

@@ -211,6 +211,26 @@ async fn a_vf_that_stock_left_in_the_pod_comes_home() {
     }
 }
 
+/// The same, and Multus has lost the device's ID: the interface says which VF it is.
+#[tokio::test]
+async fn a_vf_that_stock_left_comes_home_by_its_interface() {
+    let host = Host::new(false);
+    let pod = host.pod("pod1", "eth0");
+    assert!(host.add(&pod).await.well());
+    host.lose_records();
+    host.with(|kernel| {
+        let vf = (kernel.links.iter_mut()).find(|netdev| netdev.link.index == VF_LINK);
+        vf.unwrap().link.alias = "ens1f0v0".to_owned();
+    });
+    host.del_well(&Pod { device: "", ..pod }, "").await;
+    host.with(|kernel| {
+        let vf = kernel.links.iter().find(|netdev| netdev.link.index == VF_LINK).unwrap();
+        assert_eq!((vf.ns, vf.link.name.as_str()), (HOST, "ens1f0v0"));
+        assert!(kernel.ports.is_empty());
+    });
+    assert!(host.records().is_empty());
+}
+
 /// Nobody can be asked to take the port away: such a VF is not taken over, since that could never be finished.
 #[tokio::test]
 async fn without_a_socket_nothing_is_adopted() {
