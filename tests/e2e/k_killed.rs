@@ -3,14 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::attachment::{add_all, assert_attached, assert_no_port};
 use crate::call::Call;
-use crate::daemon::{ATTACH_ONLY, HEAD, SOCKET};
-use crate::lab::Lab;
+use crate::daemon::{ATTACH_ONLY, HEAD};
+use crate::lab::{Lab, gc};
 use crate::nic::{Vf, vf};
-use crate::pod::{Pod, SUBNETS};
+use crate::pod::Pod;
 use crate::random::{Random, long_run};
 use crate::strace::{Point, points};
 
@@ -91,7 +89,6 @@ fn assert_nothing_left(lab: &Lab, pods: &[Pod]) {
         pod.destroy();
     }
     lab.before.assert_still_so();
-    Lab::forget_unanswered();
 }
 
 /// The points of an ADD; its attachment is taken back.
@@ -192,16 +189,6 @@ fn in_del() {
         }
     }
     lab.assert_as_before();
-}
-
-/// GC of this network; nobody lists an attachment.
-fn gc() -> Call {
-    let env = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
-    let conf = json!({
-        "cniVersion": "1.1.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": SOCKET, "provider": SUBNETS[0],
-        "cni.dev/valid-attachments": [],
-    });
-    Call::new(&env, conf)
 }
 
 /// GC is killed while it works on what a dead sandbox left; the next one ends it.

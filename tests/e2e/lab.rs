@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, PLUGIN, Running};
 use crate::command::{attempt, eventually, names, run};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, SOCKET};
 use crate::nic::{self, Vf};
 use crate::pod::{Pod, SUBNETS};
 use crate::snapshot::{STATE, Snapshot};
@@ -93,13 +93,31 @@ impl Lab {
         }
     }
 
-    /// The plugin keeps off a VF for as long as the daemon may still begin with a request that it never answered. Where a test
-    /// knows that it has ended them all, it need not wait.
+    /// The plugin keeps the record of an attachment for as long as the daemon may still begin with a request that it never
+    /// answered. Where a test knows that it has ended them all, it need not wait: the time passes, and GC ends what is left.
     pub(crate) fn forget_unanswered() {
-        let directory = format!("{STATE}/unanswered");
-        for note in names(&directory) {
-            let _ = std::fs::remove_file(format!("{directory}/{note}"));
+        if Self::let_time_pass() {
+            gc().run().silent();
         }
+    }
+
+    /// Whether there are such records. Nothing else that is recorded is touched.
+    pub(crate) fn let_time_pass() -> bool {
+        let mut some = false;
+        for name in names(format!("{STATE}/vf")) {
+            let path = format!("{STATE}/vf/{name}");
+            if Path::new(&path).extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let record = std::fs::read(&path).expect("a record");
+            let mut record: Value = serde_json::from_slice(&record).expect("JSON");
+            if record["asked"].is_u64() {
+                record["asked"] = 1.into();
+                std::fs::write(&path, record.to_string()).expect("write a record");
+                some |= record["ending"] == true;
+            }
+        }
+        some
     }
 
     pub(crate) fn daemon(&mut self) -> &mut Daemon {
@@ -203,4 +221,14 @@ impl Drop for Lab {
             self.before.restore();
         }
     }
+}
+
+/// GC of this network; nobody lists an attachment.
+pub(crate) fn gc() -> Call {
+    let env = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
+    let conf = json!({
+        "cniVersion": "1.1.0", "name": "kube-ovn", "type": "kube-ovn", "server_socket": SOCKET, "provider": SUBNETS[0],
+        "cni.dev/valid-attachments": [],
+    });
+    Call::new(&env, conf)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::command::{attempt, ip_json, names, ovsdb, run};
+use crate::lab::Lab;
 use crate::nic::{self, Vf};
 
 pub(crate) const STATE: &str = "/run/kube-ovn-offload";
@@ -109,6 +110,7 @@ impl Snapshot {
     /// Fails with all that differs.
     #[track_caller]
     pub(crate) fn assert_still_so(&self) {
+        Lab::forget_unanswered();
         let now = Self::take();
         let about: BTreeSet<&String> = self.facts.keys().chain(now.facts.keys()).collect();
         let mut differences: Vec<String> = about

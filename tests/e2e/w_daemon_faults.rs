@@ -2,12 +2,12 @@
 
 use crate::attachment::{assert_attached, assert_no_port, port_name};
 use crate::call::Running;
-use crate::command::{eventually, names, vsctl};
+use crate::command::{eventually, vsctl};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::{Vf, vf};
 use crate::pod::Pod;
-use crate::snapshot::{STATE, records};
+use crate::snapshot::records;
 use crate::traffic::ping;
 
 /// It collects ports without a netdev every minute; here, every second.
@@ -43,19 +43,6 @@ fn given_up(lab: &mut Lab, pods: &[Pod], vfs: &[Vf]) {
     for pod in pods {
         pod.assert_empty();
         pod.destroy();
-    }
-}
-
-/// As when the time is over in which the plugin takes the daemon for working still: what comes later, it can't know of.
-fn let_time_pass() {
-    for name in names(format!("{STATE}/vf")) {
-        let path = format!("{STATE}/vf/{name}");
-        if name.ends_with(".json") {
-            let record = std::fs::read(&path).expect("a record");
-            let mut record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
-            record["asked"] = 1.into();
-            std::fs::write(&path, record.to_string()).expect("write a record");
-        }
     }
 }
 
@@ -98,7 +85,7 @@ fn it_goes_on_when_the_vf_has_a_new_pod() {
     for add in adds {
         add.end().failure(11, "may still begin with it");
     }
-    let_time_pass();
+    Lab::let_time_pass();
     add_all(&new, &vfs);
     go_on(&mut lab, &old);
     for (pod, vf) in new.iter().zip(&vfs) {
@@ -119,7 +106,7 @@ fn it_goes_on_when_the_vf_is_free() {
     go_on(&mut lab, &old);
     assert!(!records().is_empty(), "it may still begin");
     let new: Vec<Pod> = (1..=4).map(|number| lab.pod_in(2, number, "eth0")).collect();
-    let_time_pass();
+    Lab::let_time_pass();
     add_all(&new, &vfs);
     del_all(&new, &vfs);
     lab.assert_as_before();
