@@ -1,4 +1,4 @@
-//! VFs that virtual machines (KubeVirt, Kata) get as PCI devices: bound to vfio-pci, without a netdev.
+//! VFs that virtual machines (`KubeVirt`, Kata) get as PCI devices: bound to vfio-pci, without a netdev.
 
 use serde_json::json;
 

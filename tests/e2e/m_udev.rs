@@ -31,11 +31,12 @@ impl Udevd {
         for (number, pf) in pfs().iter().enumerate() {
             let switch = read(format!("/sys/class/net/{}/phys_switch_id", uplink(pf))).unwrap();
             // GetSwitchdevRules of the operator's pkg/host/internal/udev has this form, with ATTRS and with move
-            rules += &format!(
+            let rule = format!(
                 "SUBSYSTEM==\"net\", ACTION==\"add|move\", ATTRS{{phys_switch_id}}==\"{switch}\", \
                  ATTR{{phys_port_name}}==\"pf{number}vf*\", IMPORT{{program}}=\"{SCRIPT} $attr{{phys_port_name}}\", \
                  NAME=\"ens{number}f0_$env{{NUMBER}}\"\n"
             );
+            rules.push_str(&rule);
         }
         write(format!("{RULES}/20-switchdev.rules"), &rules);
         let process = Command::new("/lib/systemd/systemd-udevd")

@@ -138,7 +138,9 @@ fn in_any_order_with_kills_and_retries() {
             errors.len(),
             start.elapsed().as_secs_f32()
         );
-        errors.iter().for_each(|error| println!("    {error}"));
+        for error in &errors {
+            println!("    {error}");
+        }
         honest += errors.len();
     }
     println!(
