@@ -144,7 +144,7 @@ async fn is_anothers(call: &Call, clock: Clock) -> bool {
 
 /// A veth, an address for another plugin, an ADD that never came to anything, or an attachment that stock made. The
 /// daemon removes what it finds by the names in the request. Never with a device ID, and never with an empty
-/// namespace, on which it would do nothing; see [`attach::port_removal`].
+/// namespace, on which it would do nothing; see `attach/port.rs`.
 pub(super) async fn del_without_record(call: &Call, clock: Clock) -> Result<(), Failure> {
     if check_names(call).is_err() {
         return Ok(()); // the daemon could not have made anything, and would die of the request

@@ -365,6 +365,16 @@ impl Host {
         self.process(collect(&world, network, &valid)).await
     }
 
+    /// Calls of others, one after the other, until nothing is pending any more: each has little time for that.
+    pub(super) async fn go_on_to_the_end(&self) {
+        for _ in 0..100 {
+            self.go_on().await;
+            if self.records().is_empty() {
+                return;
+            }
+        }
+    }
+
     /// What a call does for the attachments of others at its end.
     pub(super) async fn go_on(&self) {
         let mut world = self.world();

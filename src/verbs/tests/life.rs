@@ -40,7 +40,7 @@ async fn an_add_ends_with_its_caller() {
         host.go_on().await;
         assert!(host.state("pending").join(VF).exists(), "the daemon may still come");
         *host.late_daemon.lock().unwrap() = Duration::ZERO;
-        host.go_on().await;
+        host.go_on_to_the_end().await;
         host.assert_restored(&before, "");
     }
 }
@@ -70,7 +70,7 @@ async fn a_del_ends_an_add_that_is_still_running() {
             host.daemon.go_on.notify_one();
             host.daemon.ended.notified().await;
             *host.late_daemon.lock().unwrap() = Duration::ZERO;
-            host.go_on().await;
+            host.go_on_to_the_end().await;
             host.assert_restored(&before, "after the daemon's ADD");
         }
     }
@@ -157,7 +157,7 @@ async fn what_can_t_be_given_back_now_is_given_back_later() {
         host.go_on().await;
         assert_eq!(host.records().len(), 2, "still down");
         host.switch(|switches| switches.fail_del = false);
-        host.go_on().await;
+        host.go_on_to_the_end().await;
         host.assert_restored(&before, "");
         host.del_well(&pod, "again").await;
     }
