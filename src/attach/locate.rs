@@ -6,8 +6,8 @@ use super::{Error, World};
 use crate::device::{Kind, Sysfs};
 use crate::net::{Link, Stack};
 use crate::state::Record;
-use crate::types::{IfName, PciAddress};
-use crate::{device, net};
+use crate::types::{ContainerId, IfName, PciAddress};
+use crate::{device, net, ovs};
 
 /// Where the netdev of a VF is.
 pub(super) enum Place<'a, S> {
@@ -58,10 +58,12 @@ pub(super) async fn in_pod<S: Stack>(pod: &S, record: &Record) -> Result<Option<
     }
 }
 
-/// The VF that an interface in a namespace is; `None` when it is none, or in the host.
+/// The VF that an interface of a sandbox is; `None` when it is none, or not beyond doubt one that kube-ovn-daemon attached: then
+/// its representor has the name of this sandbox's port. A tenant may have given the interface's name to a VF of another network.
 pub async fn vf_of_interface<S: Stack>(
     world: &World<S>,
     netns: &Path,
+    container: &ContainerId,
     ifname: &IfName,
 ) -> Result<Option<PciAddress>, Error> {
     let Ok(pod) = world.host.open(netns) else {
@@ -77,7 +79,12 @@ pub async fn vf_of_interface<S: Stack>(
         Some(parent) => parent.parse().ok(),
         None => pod.with_sysfs(|root| Sysfs::new(root).function_of(&link.name))??,
     };
-    Ok(device.filter(|device| world.sysfs.vf(device).is_ok()))
+    let port = ovs::port_name(container, ifname);
+    let is_its_port = |device: &PciAddress| {
+        let found = world.resolve(device);
+        found.is_ok_and(|found| Some(found.representor.netdev.name.as_str()) == port.as_deref())
+    };
+    Ok(device.filter(is_its_port))
 }
 
 /// The netdev of a PCI function in a pod's namespace. Its index in the host stays on a move unless it is taken there, and a tenant

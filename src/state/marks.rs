@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::files::{names, read_file, remove_file, replace};
-use super::{Error, Store};
+use super::{Error, MAX_FILES, Store};
 use crate::types::{ContainerId, IfName, PciAddress};
 
 /// Nanoseconds since the node booted, sleep included (`CLOCK_BOOTTIME`): no clock that somebody sets, and like /run it
@@ -34,10 +34,12 @@ impl BootTime {
     }
 }
 
-/// No ADD runs longer than this, so that a cancel mark as old as this means nothing any more.
-const CANCEL_LIFE: Duration = Duration::from_secs(600);
-/// How many old marks a call clears away at most.
-const CLEARED_AT_ONCE: usize = 64;
+/// No ADD runs longer than this, whatever the node's settings say (an hour at most), so that a cancel mark as old as this means
+/// nothing any more.
+const CANCEL_LIFE: Duration = Duration::from_secs(3660);
+/// As many marks may lie there without being looked at. Beyond it all are: tmpfs lists the newest first, so the first few are
+/// never the old ones.
+const MARKS: usize = 64;
 /// How many pending attachments a call looks at, most.
 const PENDING_AT_ONCE: usize = 4;
 
@@ -58,9 +60,13 @@ impl Store {
 
     /// Some VFs whose attachments have ended but are not wholly given back, `except` one.
     pub fn some_pending(&self, except: Option<&PciAddress>) -> Result<Vec<PciAddress>, Error> {
-        let names = names(&self.root.join("pending"), CLEARED_AT_ONCE)?;
+        let names = names(&self.root.join("pending"), MAX_FILES)?;
         let mut devices: Vec<PciAddress> = names.iter().filter_map(|name| name.parse().ok()).collect();
         devices.retain(|device| Some(device) != except);
+        // each call begins with another one: a few that can't be finished must not be all that is ever looked at
+        let chance = usize::try_from(BootTime::now().0 / 1000).unwrap_or(0);
+        let first = chance.checked_rem(devices.len()).unwrap_or(0);
+        devices.rotate_left(first);
         devices.truncate(PENDING_AT_ONCE);
         Ok(devices)
     }
@@ -72,7 +78,8 @@ impl Store {
         let mark = self.path_of("cancel", container, ifname)?;
         write_time(&mark, now)?;
         let directory = self.root.join("cancel");
-        for name in names(&directory, CLEARED_AT_ONCE)? {
+        let names = names(&directory, MAX_FILES)?;
+        for name in names.iter().filter(|_| names.len() > MARKS) {
             let path = directory.join(name);
             if path != mark && is_old(&path)? {
                 remove_file(&path)?;
@@ -158,14 +165,43 @@ mod tests {
             file.set_modified(modified).unwrap();
         }
         store.cancel(&container, &ifname).unwrap();
-        store.cancel(&container, &"net1".parse().unwrap()).unwrap();
-        let left = names(&store.root.join("cancel"), 10).unwrap();
+        let left = || names(&store.root.join("cancel"), 1000).unwrap();
+        assert_eq!(left().len(), 4, "few are not looked at");
+        for number in 0..MARKS {
+            store
+                .cancel(&container, &format!("net{number}").parse().unwrap())
+                .unwrap();
+        }
+        let left = left();
         assert!(
             left.contains(&"unfinished".to_owned()) && !left.contains(&"garbage".to_owned()),
             "{left:?}"
         );
         // a machine that booted less than CANCEL_LIFE ago has no old marks yet
-        assert_eq!(left.len(), if BootTime(1).elapsed() > CANCEL_LIFE { 3 } else { 4 });
+        let old = usize::from(BootTime(1).elapsed() <= CANCEL_LIFE);
+        assert_eq!(left.len(), MARKS + 2 + old);
+    }
+
+    /// Four that can't be finished do not keep the others from being looked at.
+    #[test]
+    fn each_pending_one_gets_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(&dir.path().join("state"));
+        store.make().unwrap();
+        for number in 0..8 {
+            let device: PciAddress = format!("0000:03:00.{number}").parse().unwrap();
+            store.pending(&device).unwrap();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            let some = store.some_pending(None).unwrap();
+            assert_eq!(some.len(), PENDING_AT_ONCE);
+            seen.extend(some);
+            if seen.len() == 8 {
+                return;
+            }
+        }
+        panic!("only {seen:?}");
     }
 
     #[test]

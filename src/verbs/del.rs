@@ -23,19 +23,23 @@ pub async fn del(mut call: Call, settings: &Settings, clock: Clock) -> Result<()
     }
     let call = &call;
     let store = Store::at(Path::new(state::DIRECTORY));
-    let result = del_here(&store, call, clock).await;
-    let worked_on = named_device(call);
-    pending::go_on(&store, worked_on.as_ref()).await;
+    let device = match call.conf.mode {
+        Mode::Interface => store.find(&call.container, &call.ifname).map_err(failed)?,
+        Mode::Ipam => None,
+    }
+    .or_else(|| named_device(call));
+    let result = del_here(&store, call, device.is_some(), clock).await;
+    pending::go_on(&store, device.as_ref()).await;
     result
 }
 
-async fn del_here(store: &Store, call: &Call, clock: Clock) -> Result<(), Failure> {
+/// `is_known`: a record or the call tells of a VF.
+async fn del_here(store: &Store, call: &Call, is_known: bool, clock: Clock) -> Result<(), Failure> {
     if call.conf.mode == Mode::Interface {
         // on a node that never attached a VF nothing is written for pods that have none
         if store.exists() {
             cancel(store, call);
         }
-        let is_known = is_recorded(store, call)? || named_device(call).is_some();
         // nothing tells of a VF; but stock leaves no record, and Multus may have lost the device's ID
         if is_known || call.netns.as_deref().is_some_and(Path::exists) {
             match this_host(clock) {
@@ -53,11 +57,6 @@ pub(super) fn cancel(store: &Store, call: &Call) {
     if let Err(e) = store.cancel(&call.container, &call.ifname) {
         log::warn!("an ADD that may still be running can't be told that DEL has come: {e}");
     }
-}
-
-/// Whether there is a record of the attachment.
-fn is_recorded(store: &Store, call: &Call) -> Result<bool, Failure> {
-    Ok(store.find(&call.container, &call.ifname).map_err(failed)?.is_some())
 }
 
 /// The VF that stdin names, if it is one word and a PCI address; a record is trusted before it.
@@ -107,7 +106,7 @@ pub(super) async fn del_vf<S: Stack>(world: &World<S>, call: &Call, clock: Clock
 /// out keeps none of them from ending.
 async fn of_the_interface<S: Stack>(world: &World<S>, call: &Call) -> Option<PciAddress> {
     call.conf.socket().ok()?;
-    match attach::vf_of_interface(world, call.netns.as_deref()?, &call.ifname).await {
+    match attach::vf_of_interface(world, call.netns.as_deref()?, &call.container, &call.ifname).await {
         Ok(device) => device,
         Err(e) => {
             log::info!("whether {} is a VF can't be seen: {e}", call.ifname);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::verbs::fake::{Fault, Faults, HOST, Hold, Host, Pod, VF_LINK, name};
+use super::place;
+use crate::verbs::fake::{Fault, Faults, HOST, Hold, Host, Pod, REPRESENTOR, VF_LINK, name};
 
 /// Destroys a pod's namespace as a runtime that lost its DEL does.
 fn destroy(host: &Host, pod: &Pod) {
@@ -229,6 +230,20 @@ async fn a_vf_that_stock_left_comes_home_by_its_interface() {
         assert!(kernel.ports.is_empty());
     });
     assert!(host.records().is_empty());
+}
+
+/// A tenant has given the interface's name to a VF that another plugin attached: its representor is no port of this sandbox.
+#[tokio::test]
+async fn a_vf_of_another_network_under_the_interface_s_name_is_not_adopted() {
+    let host = Host::new(false);
+    let pod = host.pod("pod1", "eth0");
+    assert!(host.add(&pod).await.well());
+    host.lose_records();
+    host.with(|kernel| kernel.rename_in(HOST, REPRESENTOR, "ens1f0_0"));
+    let there = place(&host);
+    host.del_well(&Pod { device: "", ..pod }, "").await;
+    assert_eq!(place(&host), there);
+    assert!(host.records().is_empty(), "{:?}", host.records());
 }
 
 /// Nobody can be asked to take the port away: such a VF is not taken over, since that could never be finished.
