@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -103,6 +103,22 @@ impl Lab {
 
     /// Whether there are such records. Nothing else that is recorded is touched.
     pub(crate) fn let_time_pass() -> bool {
+        Self::asked_at(1)
+    }
+
+    /// The other way round: the daemon was asked just now, however long this machine has taken since then.
+    pub(crate) fn no_time_has_passed() {
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("proc(5)");
+        let seconds: f64 = uptime
+            .split(' ')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .expect("seconds");
+        Self::asked_at(Duration::from_secs_f64(seconds).as_nanos());
+    }
+
+    /// Puts a time, in nanoseconds since the node booted, into the records of requests without an answer.
+    fn asked_at(time: u128) -> bool {
         let mut some = false;
         for name in names(format!("{STATE}/vf")) {
             let path = format!("{STATE}/vf/{name}");
@@ -112,7 +128,7 @@ impl Lab {
             let record = std::fs::read(&path).expect("a record");
             let mut record: Value = serde_json::from_slice(&record).expect("JSON");
             if record["asked"].is_u64() {
-                record["asked"] = 1.into();
+                record["asked"] = u64::try_from(time).expect("a time").into();
                 std::fs::write(&path, record.to_string()).expect("write a record");
                 some |= record["ending"] == true;
             }

@@ -81,6 +81,7 @@ fn it_goes_on_when_the_vf_has_a_new_pod() {
     let vfs = [vf(0, 0), vf(0, 1), vf(1, 0), vf(1, 1)];
     given_up(&mut lab, &old, &vfs);
     let new: Vec<Pod> = (1..=4).map(|number| lab.pod_in(2, number, "eth0")).collect();
+    Lab::no_time_has_passed();
     let adds: Vec<Running> = new.iter().zip(&vfs).map(|(pod, vf)| pod.add(vf).start()).collect();
     for add in adds {
         add.end().failure(11, "may still begin with it");
