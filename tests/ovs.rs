@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kube_ovn::ovs::{Error, Expected, Offload, Ovs, Removal};
+use kube_ovn::ovs::{Error, Expected, Offload, Ovs, Removal, Row, Select};
 use kube_ovn::types::{ContainerId, IfName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -324,6 +324,37 @@ fn questions() {
     });
 }
 
+#[test]
+fn tables() {
+    let node = Node::new();
+    node.add_port(PORT, IDS);
+    let read = |selects: &[Select<'_>]| block_on(node.ovs().read(selects, soon()));
+    let select = |table, columns| Select { table, columns };
+    let tables = read(&[
+        select("Interface", &["_uuid", "name", "external_ids"]),
+        select("Port", &["name", "interfaces"]),
+        select("Mirror", &["name"]),
+    ]);
+    let tables = tables.unwrap();
+    let [interfaces, ports, mirrors] = tables.as_slice() else {
+        panic!("{tables:?}")
+    };
+    let named = |row: &&Row| row.text("name") == PORT;
+    let interface = interfaces.iter().find(named).unwrap();
+    assert_eq!(
+        interface.map("external_ids").get("pod_netns").map(String::as_str),
+        Some("/run/netns/a")
+    );
+    assert_eq!(
+        ports.iter().find(named).unwrap().uuids("interfaces"),
+        [interface.uuid()]
+    );
+    assert!(mirrors.is_empty());
+    assert!(read(&[]).unwrap().is_empty());
+    let wrong = read(&[select("Port", &["name"]), select("Pod", &["name"])]).unwrap_err();
+    assert!(wrong.to_string().contains("Pod"), "{wrong}");
+}
+
 /// As many rows as no node has.
 #[test]
 fn a_database_with_many_ports() {
@@ -361,6 +392,11 @@ fn vswitchd_answers_or_not() {
     wait_for(&directory.join("ovs-vswitchd.pid"));
     let version = ask(PATIENCE).unwrap();
     assert!(version.starts_with("ovs-vswitchd (Open vSwitch) "), "{version}");
+    let appctl = |command, arguments| block_on(ovs.appctl(command, arguments, soon()));
+    let coverage = appctl("coverage/read-counter", &["bridge_reconfigure"]).unwrap();
+    assert!(coverage.trim().parse::<u64>().is_ok(), "{coverage}");
+    let refused = appctl("no/such-command", &[]).unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
     let pid = Pid::from_raw(i32::try_from(vswitchd.0.id()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     let error = ask(Duration::from_millis(300)).unwrap_err();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::jsonrpc::Connection;
-use super::{Error, MAX_WORDS};
+use super::{Error, MAX_WORDS, Select};
 use crate::text::cut;
 
 /// A row, as `select` gives it: columns by name.
@@ -44,6 +44,29 @@ impl Database {
         rows.collect()
     }
 
+    /// Rows of several tables, in one transaction.
+    pub(super) async fn read(&mut self, selects: &[Select<'_>]) -> Result<Vec<Vec<super::Row>>, Error> {
+        let mut results = self.transact(selects.iter().map(Select::operation).collect()).await?;
+        if results.len() != selects.len() {
+            return Err(self.unexpected(results.last()));
+        }
+        let tables = results
+            .iter_mut()
+            .map(|result| match result.get_mut("rows").map(Value::take) {
+                Some(Value::Array(rows)) => Ok(rows),
+                _ => Err(self.unexpected(Some(result))),
+            });
+        let mut read = Vec::new();
+        for table in tables {
+            let rows = table?.into_iter().map(|row| match row {
+                Value::Object(columns) => Ok(columns.into()),
+                other => Err(self.unexpected(Some(&other))),
+            });
+            read.push(rows.collect::<Result<_, _>>()?);
+        }
+        Ok(read)
+    }
+
     /// Changes rows, all or none.
     pub(super) async fn change(&mut self, operations: Vec<Value>) -> Result<Outcome, Error> {
         let results = self.transact(operations).await?;
@@ -80,7 +103,7 @@ pub(super) fn uuid_of(row: &Row) -> Option<Value> {
 }
 
 /// Whether a value is `["uuid", …]`.
-fn is_uuid(value: &Value) -> bool {
+pub(super) fn is_uuid(value: &Value) -> bool {
     matches!(value.as_array().map(Vec::as_slice), Some([kind, Value::String(_)]) if kind == "uuid")
 }
 

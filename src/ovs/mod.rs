@@ -7,19 +7,21 @@ mod database;
 mod frames;
 mod jsonrpc;
 mod port;
+mod rows;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::text::cut;
 use database::{Database, map, set, text, uuid_of};
 use jsonrpc::Connection;
 
 pub use port::{Expected, Port, Removal, port_name};
+pub use rows::{Row, Select};
 
 /// Where Open vSwitch has its sockets and pid files; the ovs-ovn pod mounts the host's.
 pub const DIRECTORY: &str = "/run/openvswitch";
@@ -128,21 +130,35 @@ impl Ovs {
         })
     }
 
+    /// Rows of several tables as they were at one moment, in the order of `selects`.
+    pub async fn read(&self, selects: &[Select<'_>], deadline: Instant) -> Result<Vec<Vec<Row>>, Error> {
+        self.database(deadline).await?.read(selects).await
+    }
+
     /// The version that ovs-vswitchd tells: a sign that its main loop turns. It is there that ports come and go and that
     /// flows are looked up, and a database that answers says nothing about it.
     pub async fn vswitchd_version(&self, deadline: Instant) -> Result<String, Error> {
-        const SERVER: &str = "ovs-vswitchd";
+        let answer = self.appctl("version", &[], deadline).await?;
+        Ok(cut(answer.lines().next().unwrap_or_default(), MAX_WORDS))
+    }
+
+    /// What ovs-vswitchd answers to a command of ovs-appctl(8), up to 4 MiB of it.
+    pub async fn appctl(&self, command: &str, arguments: &[&str], deadline: Instant) -> Result<String, Error> {
+        let mut control = self.vswitchd(deadline).await?;
+        match control.call(command, json!(arguments)).await? {
+            Value::String(answer) => Ok(answer),
+            _ => Err(control.no_reply(command, "not a text".to_owned())),
+        }
+    }
+
+    async fn vswitchd(&self, deadline: Instant) -> Result<Connection, Error> {
         let pid_file = self.directory.join("ovs-vswitchd.pid");
         let pid = read_pid(&pid_file).map_err(|error| Error::NoPid {
             file: pid_file,
             cause: error.to_string(),
         })?;
         let socket = self.directory.join(format!("ovs-vswitchd.{pid}.ctl"));
-        let mut control = Connection::open(socket, SERVER, deadline).await?;
-        match control.call("version", json!([])).await?.as_str() {
-            Some(answer) => Ok(cut(answer.lines().next().unwrap_or_default(), MAX_WORDS)),
-            None => Err(control.no_reply("version", "not a text".to_owned())),
-        }
+        Connection::open(socket, "ovs-vswitchd", deadline).await
     }
 
     async fn database(&self, deadline: Instant) -> Result<Database, Error> {
