@@ -1,6 +1,7 @@
 //! `kube-ovn-offload`, the operator's tool: what the plugin sees on this node, and why. One subcommand a file; none of
 //! it is in the plugin, whose executable knows no arguments.
 
+mod attachments;
 mod output;
 mod vf;
 
@@ -21,18 +22,20 @@ struct Cli {
 enum Command {
     /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
+    /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
+    Attachments(attachments::Arguments),
 }
 
 /// How a command ended, for scripts. Wrong arguments are 2, which clap exits with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// What was asked for is there.
-    Found = 0,
-    /// The device is there, but the plugin can't use it; the message says what would help.
-    Unusable = 1,
-    /// There is no such device, or it is not what it should be.
-    NoSuchDevice = 3,
-    /// The kernel did not answer.
+    /// All is well.
+    Fine = 0,
+    /// It was looked at, and something is wrong; or what was asked for was refused. The message says what would help.
+    Wrong = 1,
+    /// There is no such device, pod or record, or it is not what it should be.
+    NoSuchThing = 3,
+    /// The kernel, Open vSwitch or a file could not be asked, or the rights to do so are missing.
     NoAnswer = 4,
 }
 
@@ -41,13 +44,14 @@ fn main() -> ExitCode {
     let mut text = Vec::new();
     let status = match command {
         Command::Vf(arguments) => vf::run(&arguments, &mut text),
+        Command::Attachments(arguments) => attachments::run(&arguments, &mut text),
     };
     match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::from(status as u8),
         // nobody reads it: a pager that was closed
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(status as u8),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "kube-ovn-offload: cannot write to stdout: {error}");
+            output::complain(&format!("cannot write to stdout: {error}"));
             ExitCode::from(Status::NoAnswer as u8)
         }
     }

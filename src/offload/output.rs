@@ -1,7 +1,8 @@
 //! Tables for people and JSON for programs. Names of netdevs may hold anything but white space: what a terminal would act on
 //! is shown escaped.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use clap::ValueEnum;
 
@@ -36,6 +37,12 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// One line on stderr: what is wrong.
+pub(crate) fn complain(message: &str) {
+    // nobody is left to tell that stderr can't be written to
+    let _ = writeln!(io::stderr(), "kube-ovn-offload: {}", shown(message));
 }
 
 /// A text that a terminal only shows.

@@ -1,7 +1,7 @@
 //! `vf ADDRESS`: the resolver's answer, and its reasons.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,7 +13,7 @@ use kube_ovn::types::{DeviceId, Netdev};
 use serde_json::{Value, json};
 
 use crate::Status;
-use crate::output::{Output, shown, table};
+use crate::output::{Output, complain, table};
 
 /// Exit status: 0 found, 1 no representor or not a device that the plugin attaches, 2 wrong arguments, 3 no such device or not
 /// a VF or sub-function, 4 the kernel did not answer.
@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
     };
     let (status, unusable) = match &result {
         Ok(found) => match unusable(found) {
-            Some(why) => (Status::Unusable, Some(why)),
-            None => (Status::Found, None),
+            Some(why) => (Status::Wrong, Some(why)),
+            None => (Status::Fine, None),
         },
         Err(error) => (status(error), Some(error.to_string())),
     };
@@ -80,10 +80,6 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
         complain(&why);
     }
     status
-}
-
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "kube-ovn-offload: {}", shown(message));
 }
 
 fn ask(arguments: &Arguments) -> Result<Explained, String> {
@@ -145,9 +141,9 @@ fn unusable(found: &Resolved) -> Option<String> {
 fn status(error: &Error) -> Status {
     match error {
         Error::Device(device::Error::Io { .. } | device::Error::Malformed { .. }) | Error::Net(_) => Status::NoAnswer,
-        Error::Device(device::Error::Unlisted { .. }) => Status::Unusable,
-        Error::Device(_) => Status::NoSuchDevice,
-        _ => Status::Unusable,
+        Error::Device(device::Error::Unlisted { .. }) => Status::Wrong,
+        Error::Device(_) => Status::NoSuchThing,
+        _ => Status::Wrong,
     }
 }
 
@@ -229,8 +225,8 @@ fn object(
             })),
             "representor": netdev(&found.representor.netdev),
             "port": found.representor.port.to_string(),
-            "foundBy": found.found.to_string(),
-            "adminMac": found.admin_mac.map(|mac| mac.to_string()),
+            "found_by": found.found.to_string(),
+            "admin_mac": found.admin_mac.map(|mac| mac.to_string()),
         })
     });
     json!({

@@ -49,7 +49,7 @@ comes_out() {
 
 # answers VF [ARGUMENT...]: the index of the representor, and by which source
 answers() {
-    "$tool" vf -o json "$@" 2> /dev/null | jq -r '"\(.found.representor.ifindex) \(.found.foundBy | split(" ")[0])"'
+    "$tool" vf -o json "$@" 2> /dev/null | jq -r '"\(.found.representor.ifindex) \(.found.found_by | split(" ")[0])"'
 }
 
 same() { # GOT EXPECTED
