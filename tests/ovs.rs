@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kube_ovn::ovs::{Error, Expected, Offload, Ovs, Removal, Row, Select};
+use kube_ovn::ovs::{Error, Expected, Offload, Ovs, Reader, Removal, Row, Select};
 use kube_ovn::types::{ContainerId, IfName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -64,7 +64,7 @@ fn wait_for(what: &Path) {
 /// ovsdb-server with an empty database and br-int.
 struct Node {
     directory: TempDir,
-    _server: Program,
+    server: Program,
 }
 
 impl Node {
@@ -86,10 +86,7 @@ impl Node {
             ],
         );
         wait_for(&directory.path().join("db.sock"));
-        let node = Self {
-            directory,
-            _server: server,
-        };
+        let node = Self { directory, server };
         node.vsctl("init");
         node.vsctl("add-br br-int");
         node
@@ -519,4 +516,60 @@ fn nobody_there() {
     drop(UnixListener::bind(directory.path().join("db.sock")).unwrap());
     let error = block_on(Ovs::at(directory.path()).has_bridge("br-int", soon())).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+/// Any table of any database, by a unix socket or TCP; what is no column is refused in the server's words.
+#[test]
+fn a_database_by_unix_socket_or_tcp() {
+    let node = Node::new();
+    node.add_port(PORT, IDS);
+    let tcp = run(
+        "ovs-appctl",
+        &[
+            "-t",
+            &node.directory.path().join("ovsdb-server.ctl").display().to_string(),
+            "ovsdb-server/add-remote",
+            "ptcp:0:127.0.0.1",
+        ],
+    );
+    assert_eq!(tcp, "");
+    let log = run("ss", &["-ltnpH"]);
+    let pid = format!("pid={},", node.server.0.id());
+    let listening = log.lines().find(|line| line.contains(&pid)).unwrap();
+    let address = listening
+        .split_whitespace()
+        .find(|word| word.starts_with("127.0.0.1:"))
+        .unwrap();
+    for remote in [
+        format!("unix:{}", node.directory.path().join("db.sock").display()),
+        format!("tcp:{address}"),
+    ] {
+        let rows = block_on(async {
+            let remote = remote.parse().unwrap();
+            let mut reader = Reader::open(remote, "Open_vSwitch", soon()).await?;
+            let select = |columns| Select {
+                table: "Interface",
+                columns,
+            };
+            let mut read = reader.read(&[select(&["name", "external_ids"])]).await?;
+            let error = reader.read(&[select(&["no_such_column"])]).await.unwrap_err();
+            assert!(error.to_string().contains("no_such_column"), "{error}");
+            let mut rows = read.remove(0);
+            rows.retain(|row| row.text("name") == PORT);
+            Ok::<_, Error>(rows)
+        });
+        let rows = rows.unwrap();
+        let ids = rows.first().unwrap().map("external_ids");
+        assert_eq!(ids.get("pod_name").map(String::as_str), Some("web-0"), "{remote}");
+    }
+    let nobody = block_on(Reader::open(
+        "tcp:127.0.0.1:1".parse().unwrap(),
+        "OVN_Northbound",
+        soon(),
+    ));
+    let error = nobody.err().unwrap().to_string();
+    assert!(
+        error.starts_with("OVN's database server can't be reached at tcp:127.0.0.1:1 ("),
+        "{error}"
+    );
 }

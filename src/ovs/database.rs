@@ -1,4 +1,4 @@
-//! The database `Open_vSwitch`: operations, and the notation of values (RFC 7047, sections 5.1 and 5.2).
+//! A database: operations, and the notation of values (RFC 7047, sections 5.1 and 5.2).
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,12 @@ use crate::text::cut;
 /// A row, as `select` gives it: columns by name.
 pub(super) type Row = Map<String, Value>;
 
-/// A connection to ovsdb-server.
-pub(super) struct Database(pub(super) Connection);
+/// A connection to a server of databases, for one of them.
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    /// Which one.
+    pub(super) name: &'static str,
+}
 
 /// What came of a transaction that begins with conditions.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,9 +85,9 @@ impl Database {
     }
 
     async fn transact(&mut self, operations: Vec<Value>) -> Result<Vec<Value>, Error> {
-        let mut params = vec![json!("Open_vSwitch")];
+        let mut params = vec![json!(self.name)];
         params.extend(operations);
-        match self.0.call("transact", Value::Array(params)).await? {
+        match self.connection.call("transact", Value::Array(params)).await? {
             Value::Array(results) => Ok(results),
             other => Err(self.unexpected(Some(&other))),
         }
@@ -92,7 +96,7 @@ impl Database {
     /// The error for an answer in a form that the protocol does not know, or that says that the database can't.
     pub(super) fn unexpected(&self, answer: Option<&Value>) -> Error {
         let text = answer.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        self.0
+        self.connection
             .no_reply("transact", format!("answered {}", cut(&text, MAX_WORDS)))
     }
 }

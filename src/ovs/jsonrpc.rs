@@ -1,27 +1,25 @@
-//! JSON-RPC 1.0 on a unix socket, as ovsdb-server and the control sockets of OVS' daemons speak it.
+//! JSON-RPC 1.0 on a stream, as ovsdb-server and the control sockets of OVS' daemons speak it.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use super::frames::Frames;
-use super::{Error, MAX_WORDS};
+use super::remote::Stream;
+use super::{Error, MAX_WORDS, Remote};
 use crate::text::cut;
 
 /// A server sends a few messages that nobody asked for (echo requests, updates). One that sends more is not what we
 /// believe it to be.
 const MAX_UNASKED: usize = 100;
-const CONNECT_RETRY: Duration = Duration::from_millis(10);
 
 /// A connection on which one call at a time is made, until the deadline.
 pub(super) struct Connection {
-    socket: PathBuf,
+    socket: Remote,
     server: &'static str,
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     frames: Frames,
     deadline: Instant,
     calls: u64,
@@ -29,8 +27,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects to `server`, which should listen at `socket`.
-    pub(super) async fn open(socket: PathBuf, server: &'static str, deadline: Instant) -> Result<Self, Error> {
-        let result = within(deadline, connect(&socket)).await;
+    pub(super) async fn open(socket: Remote, server: &'static str, deadline: Instant) -> Result<Self, Error> {
+        let result = within(deadline, socket.connect()).await;
         match result.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => Ok(Self {
                 socket,
@@ -116,16 +114,6 @@ impl Connection {
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
-        }
-    }
-}
-
-/// A unix socket whose queue is full says so at once, where a TCP socket would let one wait (unix(7): EAGAIN).
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
-    loop {
-        match UnixStream::connect(socket).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(CONNECT_RETRY).await,
-            other => return other,
         }
     }
 }

@@ -7,6 +7,8 @@ mod database;
 mod frames;
 mod jsonrpc;
 mod port;
+mod reader;
+mod remote;
 mod rows;
 
 use std::fs::File;
@@ -21,10 +23,14 @@ use database::{Database, map, set, text, uuid_of};
 use jsonrpc::Connection;
 
 pub use port::{Expected, Port, Removal, port_name};
+pub use reader::Reader;
+pub use remote::{NoRemote, Remote};
 pub use rows::{Row, Select};
 
 /// Where Open vSwitch has its sockets and pid files; the ovs-ovn pod mounts the host's.
 pub const DIRECTORY: &str = "/run/openvswitch";
+/// The name of Open vSwitch's own database.
+const DATABASE: &str = "Open_vSwitch";
 /// The bridge that kube-ovn-daemon puts pods' ports into.
 pub const BRIDGE: &str = "br-int";
 /// How much of what a server says, or a row holds, goes into an error message, in characters.
@@ -34,13 +40,12 @@ const MAX_WORDS: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers at the socket.
-    #[error("{server} can't be reached at {socket} ({cause}): is the ovs-ovn pod of this node running?",
-        socket = .socket.display())]
+    #[error("{server} can't be reached at {socket} ({cause}): is the {} running?", pod_of(.server))]
     Unreachable {
         /// Which program.
         server: &'static str,
         /// Where it should listen.
-        socket: PathBuf,
+        socket: Remote,
         /// What the kernel said.
         cause: String,
     },
@@ -54,12 +59,12 @@ pub enum Error {
         cause: String,
     },
     /// Connected, and then no answer that could be one.
-    #[error("{server} at {socket} gave no answer to {method}: {why}", socket = .socket.display())]
+    #[error("{server} at {socket} gave no answer to {method}: {why}")]
     NoReply {
         /// Which program.
         server: &'static str,
         /// Where it listens.
-        socket: PathBuf,
+        socket: Remote,
         /// What was asked.
         method: String,
         /// Time, a closed connection, or what came instead.
@@ -80,6 +85,15 @@ pub enum Error {
         "port {0} changes in OVSDB all the time, so it was not removed; who writes it shows: ovsdb-client monitor Interface"
     )]
     Unsteady(String),
+}
+
+/// Which pod a server runs in.
+fn pod_of(server: &str) -> &'static str {
+    if server.starts_with("OVN") {
+        "ovn-central pod"
+    } else {
+        "ovs-ovn pod of this node"
+    }
 }
 
 /// What decides whether Open vSwitch offloads flows (ovs-vswitchd.conf.db(5), table `Open_vSwitch`); `None` where the key is
@@ -158,12 +172,15 @@ impl Ovs {
             cause: error.to_string(),
         })?;
         let socket = self.directory.join(format!("ovs-vswitchd.{pid}.ctl"));
-        Connection::open(socket, "ovs-vswitchd", deadline).await
+        Connection::open(Remote::Unix(socket), "ovs-vswitchd", deadline).await
     }
 
     async fn database(&self, deadline: Instant) -> Result<Database, Error> {
-        let socket = self.directory.join("db.sock");
-        Ok(Database(Connection::open(socket, "ovsdb-server", deadline).await?))
+        let remote = Remote::Unix(self.directory.join("db.sock"));
+        Ok(Database {
+            connection: Connection::open(remote, "ovsdb-server", deadline).await?,
+            name: DATABASE,
+        })
     }
 }
 
