@@ -94,7 +94,7 @@ fn first_plugin(list: &Value, device: Option<&str>) -> Value {
 
 /// `spec.config` is the last key of the file: a block of JSON.
 fn network_attachment_definition() -> Value {
-    let text = read(top() + "/conf/network-attachment-definition.yaml").expect("the NAD");
+    let text = read(top() + "/conf/mellanox/network.yaml").expect("the NAD");
     let (_, config) = text.split_once("config: |").expect("spec.config");
     serde_json::from_str(config).expect("JSON in spec.config")
 }

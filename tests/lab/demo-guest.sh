@@ -257,7 +257,7 @@ pf=${WORLD_PFS%% *}
 for pod in "${pods[@]}"; do
     world_pod "$pod" "${mac[$pod]}" "${ip[$pod]}"
     vf[$pod]=$(nic_vf "$pf" "${index[$pod]}")
-    stdin[$pod]=$(world_netconf conf/network-attachment-definition.yaml "${vf[$pod]}")
+    stdin[$pod]=$(world_netconf conf/mellanox/network.yaml "${vf[$pod]}")
 done
 world_plugin "$kube_ovn"
 world_daemon "$emulator" || exit 1
