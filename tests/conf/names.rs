@@ -17,7 +17,7 @@ fn of_kind<'a>(documents: &'a [Document], kind: &str) -> Vec<&'a Document> {
     found
 }
 
-/// The pools of a device plugin's ConfigMap: resource, selectors.
+/// The pools of a device plugin's `ConfigMap`: resource, selectors.
 fn pools(map: &Document) -> Vec<(String, Value)> {
     let config = map.json("/data/config.json");
     let pools = config["resourceList"].as_array().unwrap();
