@@ -2,6 +2,7 @@
 //! it is in the plugin, whose executable knows no arguments.
 
 mod attachments;
+mod doctor;
 mod output;
 mod vf;
 
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Looks for every known reason why traffic of this node is not offloaded, and says what helps.
+    Doctor(doctor::Arguments),
     /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
     /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let mut text = Vec::new();
     let status = match command {
+        Command::Doctor(arguments) => doctor::run(&arguments, &mut text),
         Command::Vf(arguments) => vf::run(&arguments, &mut text),
         Command::Attachments(arguments) => attachments::run(&arguments, &mut text),
     };

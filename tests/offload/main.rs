@@ -1,8 +1,9 @@
 //! `kube-ovn-offload` as its user sees it: what it prints, and how it ends. A file for each subcommand.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test as a whole
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test as a whole
 
 mod attachments;
+mod doctor;
 mod vf;
 
 use std::fs;

@@ -1,0 +1,33 @@
+//! Every check: from facts to findings, and nothing else.
+
+mod kernel;
+mod node;
+
+use super::verdict::{Check, Finding};
+
+/// All checks, in the order in which one would look: what comes first can be the cause of what comes later.
+pub(super) const ALL: &[&[Check]] = &[kernel::CHECKS, node::CHECKS];
+
+/// One finding.
+fn one(finding: Finding) -> Vec<Finding> {
+    vec![finding]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_words() {
+        let ids: Vec<&str> = ALL
+            .iter()
+            .flat_map(|checks| checks.iter().map(|check| check.id))
+            .collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        for id in ids {
+            assert!(id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{id}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `doctor`: why traffic of this node is not offloaded.
+//!
+//! Facts are read first ([`facts`]), each check is a function of them ([`checks`]), and what they say is shown ([`render`]).
+
+mod checks;
+mod facts;
+mod render;
+mod verdict;
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::Status;
+use crate::output::{Output, complain, table};
+use checks::ALL;
+use facts::{Place, gather};
+use verdict::{Check, Verdict};
+
+/// Exit status: 0 nothing is wrong (there may be warnings), 1 there is a problem, 2 wrong arguments, 4 no problem was seen, but not
+/// all could be asked.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload doctor                                what is wrong, why, and what helps
+  kube-ovn-offload doctor --all                          also what does not apply to this node
+  kube-ovn-offload doctor --only kernel-ct-offload -o json
+  kube-ovn-offload doctor --list                         every check
+
+It only looks. A line that begins with $ is a command for a shell on this node; read it before you paste it.")]
+pub(crate) struct Arguments {
+    /// How to show the answer.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    /// Only these checks.
+    #[arg(long, value_name = "CHECK", value_delimiter = ',', value_parser = known)]
+    only: Vec<String>,
+    /// Shows every check and what it is about, and asks nothing.
+    #[arg(long)]
+    list: bool,
+    /// Shows also what does not apply to this node.
+    #[arg(short, long)]
+    all: bool,
+    /// Another machine's files, in this directory.
+    #[arg(long, hide = true, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+fn known(id: &str) -> Result<String, String> {
+    let mut all = every();
+    if all.any(|check| check.id == id) {
+        return Ok(id.to_owned());
+    }
+    let ids: Vec<&str> = every().map(|check| check.id).collect();
+    Err(format!("there is no such check, expected one of {}", ids.join(", ")))
+}
+
+fn every() -> impl Iterator<Item = &'static Check> {
+    ALL.iter().flat_map(|checks| checks.iter())
+}
+
+/// Writes the answer to `out`.
+pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
+    let wanted = |check: &&Check| arguments.only.is_empty() || arguments.only.iter().any(|id| *id == check.id);
+    let checks = every().filter(wanted);
+    if arguments.list {
+        let mut rows = vec![vec!["CHECK".to_owned(), "WHAT MUST BE SO".to_owned()]];
+        rows.extend(checks.map(|check| vec![check.id.to_owned(), check.what.to_owned()]));
+        let _ = write!(out, "{}", table(&rows));
+        return Status::Fine;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let facts = match runtime {
+        Ok(runtime) => runtime.block_on(gather(&Place::new(&arguments.root))),
+        Err(error) => {
+            complain(&format!("cannot begin to ask: {error}"));
+            return Status::NoAnswer;
+        }
+    };
+    let report: Vec<_> = checks.map(|check| (check, (check.look)(&facts))).collect();
+    let _ = match arguments.output {
+        Output::Json => writeln!(out, "{:#}", render::json(&report)),
+        Output::Table => write!(
+            out,
+            "{}",
+            render::table(&report, arguments.all || !arguments.only.is_empty(), wants_colours())
+        ),
+    };
+    if render::count(&report, Verdict::Problem) > 0 {
+        Status::Wrong
+    } else if render::count(&report, Verdict::Unknown) > 0 {
+        Status::NoAnswer
+    } else {
+        Status::Fine
+    }
+}
+
+/// `NO_COLOR`: <https://no-color.org>.
+fn wants_colours() -> bool {
+    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

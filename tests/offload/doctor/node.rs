@@ -1,0 +1,196 @@
+//! A node in a directory: laid out from tests/fixtures/doctor, broken by a test, put right by what `doctor` printed.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The parts of a whole node, in tests/fixtures/doctor.
+const PARTS: [&str; 2] = ["kernel", "plugin"];
+
+/// The tools that remedies call, as they are on a fixture: they change its files. `$root` is its directory.
+const PROGRAMS: [(&str, &str); 2] = [
+    (
+        "modprobe",
+        r#"[ "$1" = -a ] && shift; for module; do echo "$module 16384 0 - Live 0x0" >> "$root/proc/modules"; done"#,
+    ),
+    // the new pod's daemon listens again: the test waits for this file, and listens
+    ("kubectl", r#"echo "$*" >> "$root/kubectl.log""#),
+];
+
+pub(crate) struct Node {
+    dir: TempDir,
+    /// kube-ovn-daemon, as far as it is looked at.
+    daemon: Option<UnixListener>,
+}
+
+/// What a check found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) verdict: String,
+    pub(crate) evidence: String,
+    pub(crate) remedy: Vec<String>,
+    pub(crate) note: String,
+}
+
+impl Node {
+    /// One on which everything is well.
+    pub(crate) fn healthy() -> Self {
+        let mut node = Self {
+            dir: tempfile::tempdir().unwrap(),
+            daemon: None,
+        };
+        for part in PARTS {
+            let file = format!("{}/tests/fixtures/doctor/{part}.txt", env!("CARGO_MANIFEST_DIR"));
+            for line in fs::read_to_string(file).unwrap().lines() {
+                node.lay(line);
+            }
+        }
+        for (name, script) in PROGRAMS {
+            let file = node.make(&format!("/programs/{name}"));
+            let script = format!("#!/bin/sh\nset -e\nroot={}\n{script}\n", node.root().display());
+            fs::write(&file, script).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        node.daemon_listens();
+        node
+    }
+
+    pub(crate) fn daemon_listens(&mut self) {
+        let socket = self.make("/run/openvswitch/kube-ovn-daemon.sock");
+        let _ = fs::remove_file(&socket);
+        self.daemon = Some(UnixListener::bind(socket).unwrap());
+    }
+
+    pub(crate) fn daemon_ends(&mut self) {
+        self.daemon = None;
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path.strip_prefix('/').unwrap())
+    }
+
+    pub(crate) fn make(&self, path: &str) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// One line of the notation in tests/fixtures/doctor/README.md.
+    pub(crate) fn lay(&self, line: &str) {
+        if !line.starts_with('/') {
+            return;
+        }
+        if let Some((path, target)) = line.split_once(" -> ") {
+            symlink(target, self.make(path)).unwrap();
+        } else if let Some((path, text)) = line.split_once(" = ") {
+            fs::write(self.make(path), format!("{text}\n")).unwrap();
+        } else if let Some((path, text)) = line.split_once(" : ") {
+            let mut options = OpenOptions::new();
+            let mut file = options.create(true).append(true).open(self.make(path)).unwrap();
+            writeln!(file, "{text}").unwrap();
+        } else {
+            fs::create_dir_all(self.make(line)).unwrap();
+        }
+    }
+
+    /// Puts a file's text in place of another.
+    pub(crate) fn replace(&self, path: &str, from: &str, to: &str) {
+        let path = self.path(path);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{}: {text}", path.display());
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Takes a file or a directory away.
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.path(path);
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    /// What one check says, and the tool's exit status.
+    pub(crate) fn look(&self, check: &str) -> (Vec<Finding>, i32) {
+        let output = crate::tool(&["doctor", "--output", "json", "--only", check, "--root"])
+            .arg(self.root())
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let findings = report["findings"].as_array().unwrap().iter().map(|finding| {
+            assert_eq!(finding["check"], check);
+            Finding {
+                verdict: text(&finding["verdict"]),
+                evidence: text(&finding["evidence"]),
+                remedy: finding["remedy"].as_array().unwrap().iter().map(text).collect(),
+                note: text(&finding["note"]),
+            }
+        });
+        (findings.collect(), output.status.code().unwrap())
+    }
+
+    /// Sees that a check says this of one thing: a verdict, and a part of the evidence.
+    pub(crate) fn says(&self, check: &str, verdict: &str, evidence: &str) -> Finding {
+        let (findings, status) = self.look(check);
+        let expected = match verdict {
+            "problem" => 1,
+            "unknown" => 4,
+            _ => 0,
+        };
+        assert_eq!(status, expected, "{check}: {findings:?}");
+        let is_it = |finding: &&Finding| finding.verdict == verdict && finding.evidence.contains(evidence);
+        let found = findings.iter().position(|finding| is_it(&finding));
+        let Some(found) = found else {
+            panic!("{check} should say {verdict}: {evidence}; it says {findings:#?}")
+        };
+        findings.into_iter().nth(found).unwrap()
+    }
+
+    /// Sees that a check says this, does what it prints, and sees that all is well then.
+    pub(crate) fn heals(&self, check: &str, verdict: &str, evidence: &str, remedy: &[&str]) {
+        let finding = self.says(check, verdict, evidence);
+        assert_eq!(finding.remedy, remedy, "{check}");
+        self.shell(&finding.remedy);
+        self.is_well(check);
+    }
+
+    /// Sees that all that a check finds is well.
+    pub(crate) fn is_well(&self, check: &str) {
+        let (findings, status) = self.look(check);
+        assert!(
+            status == 0 && findings.iter().all(|finding| finding.verdict == "ok") && !findings.is_empty(),
+            "{check}: {findings:#?}"
+        );
+    }
+
+    /// Runs lines for a shell on this node: what is below one of its directories is changed there, and the programs are its own.
+    pub(crate) fn shell(&self, lines: &[String]) {
+        let root = self.root().display().to_string();
+        let path = format!("{root}/programs:{}", std::env::var("PATH").unwrap());
+        for line in lines {
+            let mut line = line.clone();
+            for directory in ["/sys/", "/proc/", "/etc/", "/run/", "/opt/", "/var/"] {
+                line = line.replace(&format!(" {directory}"), &format!(" {root}{directory}"));
+            }
+            let output = Command::new("sh")
+                .args(["-c", &line])
+                .env("PATH", &path)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{line}: {output:?}");
+        }
+    }
+}
