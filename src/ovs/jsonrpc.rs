@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::frames::Frames;
+use super::lines::Lines;
 use super::remote::Stream;
 use super::{Error, MAX_WORDS, Remote};
 use crate::text::cut;
@@ -58,8 +59,52 @@ impl Connection {
             Err(format!("nothing within {waited:.1} s"))
         });
         let reply = reply.map_err(|why| self.no_reply(method, why))?;
-        match (reply.get("error"), reply.get("result")) {
-            (None | Some(Value::Null), Some(result)) => Ok(result.clone()),
+        self.result(method, reply)
+    }
+
+    /// Calls a method whose result is a text that may be of any length, and hands on its lines. The connection is used up:
+    /// what may follow the answer is not looked at.
+    pub(super) async fn call_lines(
+        mut self,
+        method: &str,
+        params: Value,
+        mut each: impl FnMut(&str),
+    ) -> Result<u64, Error> {
+        let request = json!({"id": 0, "method": method, "params": params});
+        let deadline = self.deadline;
+        let mut lines = Lines::default();
+        let exchange = async {
+            self.send(&request).await?;
+            loop {
+                let room = self.frames.tail();
+                room.clear();
+                match self.stream.read_buf(room).await {
+                    Ok(0) => return Err("it closed the connection".to_owned()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+                if let Some(outer) = lines.push(room, &mut each)? {
+                    return serde_json::from_slice(outer).map_err(|why| format!("no JSON: {why}"));
+                }
+            }
+        };
+        let begun = Instant::now();
+        let reply = within(deadline, exchange).await.unwrap_or_else(|| {
+            let waited = begun.elapsed().as_secs_f64();
+            Err(format!("no end of its answer within {waited:.1} s"))
+        });
+        let reply: Value = reply.map_err(|why| self.no_reply(method, why))?;
+        match self.result(method, reply)? {
+            Value::String(_) => Ok(lines.overlong()),
+            _ => Err(self.no_reply(method, "not a text".to_owned())),
+        }
+    }
+
+    /// The result in a reply.
+    fn result(&self, method: &str, mut reply: Value) -> Result<Value, Error> {
+        let result = reply.get_mut("result").map(Value::take);
+        match (reply.get("error"), result) {
+            (None | Some(Value::Null), Some(result)) => Ok(result),
             (Some(error), _) if !error.is_null() => Err(Error::Refused {
                 server: self.server,
                 method: method.to_owned(),

@@ -4,8 +4,10 @@
 //! has a deadline, and no answer makes it take more than a few MiB.
 
 mod database;
+pub mod flow;
 mod frames;
 mod jsonrpc;
+mod lines;
 mod port;
 mod reader;
 mod remote;
@@ -163,6 +165,19 @@ impl Ovs {
             Value::String(answer) => Ok(answer),
             _ => Err(control.no_reply(command, "not a text".to_owned())),
         }
+    }
+
+    /// Hands on what ovs-vswitchd answers to a command, line by line as it comes, however long it is. Gives back how many
+    /// lines were left out because they are too long.
+    pub async fn appctl_lines(
+        &self,
+        command: &str,
+        arguments: &[&str],
+        deadline: Instant,
+        each: impl FnMut(&str),
+    ) -> Result<u64, Error> {
+        let control = self.vswitchd(deadline).await?;
+        control.call_lines(command, json!(arguments), each).await
     }
 
     async fn vswitchd(&self, deadline: Instant) -> Result<Connection, Error> {
