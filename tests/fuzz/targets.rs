@@ -11,6 +11,7 @@ use kube_ovn::device::PortName;
 use kube_ovn::net::genl::{self, Message};
 use kube_ovn::net::{self, Link};
 use kube_ovn::node::Config;
+use kube_ovn::ovs::flow::{self, Flow};
 use kube_ovn::state::Store;
 use kube_ovn::types::PciAddress;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
@@ -18,7 +19,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
 
-pub(crate) const ALL: [Target; 8] = [
+pub(crate) const ALL: [Target; 9] = [
     Target {
         name: "port-name",
         seeds: &["tests/fuzz/corpus/port-name"],
@@ -123,6 +124,34 @@ pub(crate) const ALL: [Target; 8] = [
             "-1",
         ],
         run: node_config,
+    },
+    Target {
+        name: "flow",
+        seeds: &["tests/fuzz/corpus/flow"],
+        words: &[
+            "(",
+            ")",
+            "{",
+            "}",
+            ",",
+            "/",
+            "0/0",
+            "::/::",
+            "ufid:",
+            "encap(",
+            "packets:",
+            ", bytes:0",
+            ", used:never",
+            ", flags:S",
+            ", offloaded:yes",
+            ", dp:tc",
+            ", actions:",
+            "ct_state(+est-",
+            "clone(",
+            "18446744073709551616",
+            "1e999",
+        ],
+        run: flow,
     },
     Target {
         name: "devlink",
@@ -237,6 +266,32 @@ fn node_config(input: &[u8]) -> String {
             text
         }
     }
+}
+
+/// A line of a dump of flows. What was taken out of it stands in it.
+fn flow(input: &[u8]) -> String {
+    let line = String::from_utf8_lossy(input);
+    let Some(flow) = Flow::parse(&line) else {
+        return "no flow".to_owned();
+    };
+    let mut answer = format!(
+        "{} {:?} {:?} {}",
+        flow.ufid.is_some(),
+        flow.used,
+        flow.offloaded,
+        flow.layer.len()
+    );
+    let keys = flow.keys();
+    for item in keys.iter().copied().chain(flow.actions()) {
+        assert!(line.contains(item.text), "{item:?}");
+        let value = item.arguments().unwrap_or_default();
+        let state = flow::ct_state(value).map(|state| (state.has("est"), state.asks("dnat")));
+        let _ = write!(answer, " {} {state:?} {}", item.is_bare(), flow::is_matched(value));
+        for inner in flow::items(value).take(8) {
+            let _ = write!(answer, "{:?}", inner.value().map(flow::masked));
+        }
+    }
+    answer
 }
 
 /// A packet of a dump of ports.
