@@ -14,7 +14,7 @@ const PCI_ADDRESS: &str = "a link to a PCI device";
 
 /// Bus, device and function as the one number that a PF's offset and stride count in (PCI Express Base Specification,
 /// SR-IOV capability).
-fn routing_id(address: &PciAddress) -> Option<u32> {
+pub(super) fn routing_id(address: &PciAddress) -> Option<u32> {
     let mut parts = address.as_str().rsplit([':', '.']);
     let mut part = || u32::from_str_radix(parts.next()?, 16).ok();
     let (function, device, bus) = (part()?, part()?, part()?);
@@ -216,7 +216,7 @@ pub(super) fn each_netdev<T>(
 }
 
 /// The VFs that a PF lists, by index.
-fn virtfns(dir: &Path) -> Result<Vec<(u32, PciAddress)>, Error> {
+pub(super) fn virtfns(dir: &Path) -> Result<Vec<(u32, PciAddress)>, Error> {
     let mut vfs = Vec::new();
     for name in entries(dir)?.unwrap_or_default() {
         let index = name

@@ -1,7 +1,7 @@
 //! SR-IOV facts from a sysfs tree: functions, what drives them, their netdevs and what these say of themselves.
 //!
-//! Only reads, and only files below the root that is given; no netlink, no root rights. Every path under /sys that this
-//! crate uses is in this module. The facts are those of the moment: a netdev can be renamed at any time, so whoever acts on
+//! Only reads, except for what `write` has for the operator's tool, and only files below the root that is given; no netlink.
+//! Every path under /sys that this crate uses is in this module. The facts are those of the moment: a netdev can be renamed at any time, so whoever acts on
 //! one does so by its index. Which netdev is a VF's representor is decided in `resolve`.
 
 use std::path::PathBuf;
@@ -10,14 +10,18 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod function;
+mod pf;
 mod port_name;
 mod ports;
 mod read;
+mod write;
 
 pub(crate) use error::list;
 pub use error::{Error, NotAVf};
+pub use pf::Pf;
 pub use port_name::PortName;
 pub use ports::NetdevPort;
+pub use write::WriteError;
 
 pub use crate::types::Netdev;
 use crate::types::{DeviceId, PciAddress};

@@ -77,6 +77,21 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 impl Sysfs {
+    /// Where the PCI bus is.
+    pub(super) fn pci_bus(&self) -> PathBuf {
+        self.root.join("bus/pci")
+    }
+
+    /// Where all PCI functions are.
+    pub(super) fn devices_dir(&self) -> PathBuf {
+        self.pci_bus().join("devices")
+    }
+
+    /// There is no PCI bus in this sysfs, or no sysfs at all.
+    pub(super) fn no_bus(&self) -> Error {
+        io_error(&self.devices_dir(), Errno::ENOENT.into())
+    }
+
     /// Where the facts about a function are.
     pub(super) fn function_dir(&self, address: &PciAddress) -> PathBuf {
         self.root.join("bus/pci/devices").join(address.as_str())

@@ -18,6 +18,7 @@ pub use recorded::Recorded;
 
 const CMD_PORT_GET: u8 = 5;
 const CMD_ESWITCH_GET: u8 = 29;
+const CMD_ESWITCH_SET: u8 = 30;
 const ATTR_BUS_NAME: u16 = 1;
 const ATTR_DEV_NAME: u16 = 2;
 const ATTR_PORT_INDEX: u16 = 3;
@@ -228,6 +229,22 @@ impl Session {
         Ok(Self {
             genl: Genl::open("devlink")?,
         })
+    }
+}
+
+impl Session {
+    /// Sets the mode of a PF's eswitch, as `devlink dev eswitch set` does. It takes seconds, makes or removes the representors,
+    /// and interrupts the PF's own traffic.
+    pub fn set_eswitch_mode(&self, pf: &PciAddress, mode: EswitchMode) -> Result<(), Error> {
+        let number: u16 = match mode {
+            EswitchMode::Legacy => 0,
+            EswitchMode::Switchdev => 1,
+            EswitchMode::Other(other) => other,
+        };
+        let mut attributes = genl::texts(&[(ATTR_BUS_NAME, "pci"), (ATTR_DEV_NAME, pf.as_str())]);
+        genl::put(&mut attributes, ATTR_ESWITCH_MODE, &number.to_ne_bytes());
+        let what = format!("set devlink eswitch mode of pci/{pf} to {mode}");
+        self.genl.tell(&what, CMD_ESWITCH_SET, &attributes)
     }
 }
 

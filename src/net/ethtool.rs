@@ -1,5 +1,5 @@
 //! The one thing that is asked of ethtool: whether a netdev takes flows from tc for its hardware (feature hw-tc-offload;
-//! Documentation/networking/ethtool-netlink.rst, `FEATURES_GET`; kernels from 5.6 on).
+//! Documentation/networking/ethtool-netlink.rst, `FEATURES_GET`; kernels from 5.6 on), and that it is to do so.
 
 use nix::errno::Errno;
 
@@ -7,9 +7,14 @@ use super::Error;
 use super::genl::{self, Answer, Genl, as_text};
 
 const MSG_FEATURES_GET: u8 = 11;
+const MSG_FEATURES_SET: u8 = 12;
 const A_FEATURES_HEADER: u16 = 1;
+const A_FEATURES_WANTED: u16 = 3;
 const A_FEATURES_ACTIVE: u16 = 4;
 const A_HEADER_DEV_INDEX: u16 = 1;
+const A_HEADER_FLAGS: u16 = 3;
+/// `ETHTOOL_FLAG_OMIT_REPLY`: what has changed is not told, only that it was done.
+const OMIT_REPLY: u32 = 2;
 const A_BITSET_BITS: u16 = 3;
 const A_BITSET_BITS_BIT: u16 = 1;
 const A_BITSET_BIT_NAME: u16 = 2;
@@ -32,6 +37,32 @@ pub fn tc_offload(index: u32) -> Result<Option<bool>, Error> {
         Answer::Refused(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(None),
         Answer::Refused(errno) => Err(genl::refused(&what, errno)),
     }
+}
+
+/// Sets hw-tc-offload of a link in this thread's network namespace, as `ethtool -K NETDEV hw-tc-offload on` does. A feature that
+/// the driver fixes is left as it is without an error: [`tc_offload`] tells.
+pub fn set_tc_offload(index: u32, on: bool) -> Result<(), Error> {
+    let what = format!("set hw-tc-offload of link {index}");
+    let genl = Genl::open("ethtool")?;
+    genl.tell(&what, MSG_FEATURES_SET, &wanted(index, on))
+}
+
+/// The request: a set of one bit by its name, with a mask, so that no other feature is touched.
+fn wanted(index: u32, on: bool) -> Vec<u8> {
+    let nest = |kind: u16, inner: &[u8]| {
+        let mut outer = Vec::new();
+        genl::put(&mut outer, NLA_F_NESTED | kind, inner);
+        outer
+    };
+    let mut header = Vec::new();
+    genl::put(&mut header, A_HEADER_DEV_INDEX, &index.to_ne_bytes());
+    genl::put(&mut header, A_HEADER_FLAGS, &OMIT_REPLY.to_ne_bytes());
+    let mut bit = genl::texts(&[(A_BITSET_BIT_NAME, FEATURE)]);
+    if on {
+        genl::put(&mut bit, A_BITSET_BIT_VALUE, &[]);
+    }
+    let bits = nest(A_BITSET_BITS, &nest(A_BITSET_BITS_BIT, &bit));
+    [nest(A_FEATURES_HEADER, &header), nest(A_FEATURES_WANTED, &bits)].concat()
 }
 
 /// The active features are a list of those that are on, each with its name; a set with a mask, which other parts of the
@@ -92,6 +123,24 @@ mod tests {
         for cut in 0..whole.len() {
             let _ = is_active(&whole[..cut]); // never a panic
         }
+    }
+
+    #[test]
+    fn one_feature_is_asked_for() {
+        for on in [true, false] {
+            let request = wanted(7, on);
+            let header = genl::attribute(&request, A_FEATURES_HEADER).unwrap();
+            assert_eq!(
+                genl::attribute(header, A_HEADER_DEV_INDEX),
+                Some(&7u32.to_ne_bytes()[..])
+            );
+            // what is asked for has the form in which the kernel tells
+            let mut as_told = Vec::new();
+            let wanted = genl::attribute(&request, A_FEATURES_WANTED).unwrap();
+            genl::put(&mut as_told, A_FEATURES_ACTIVE, wanted);
+            assert_eq!(is_active(&as_told), Some(on));
+        }
+        assert!(set_tc_offload(u32::from(u16::MAX), true).unwrap_err().is_gone());
     }
 
     #[test]

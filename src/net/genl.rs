@@ -12,6 +12,12 @@ mod tests;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
+/// The kernel is to say that it has done it.
+const NLM_F_ACK: u16 = 0x4;
+/// The kernel's words are in the reply (`NLM_F_ACK_TLVS`), and the request's payload is not (`NLM_F_CAPPED`).
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLMSGERR_ATTR_MSG: u16 = 1;
 const NLM_F_MULTI: u16 = 0x2;
 /// What is dumped changed meanwhile.
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -74,6 +80,9 @@ impl Genl {
             socket,
             family: Some(GENL_ID_CTRL),
         };
+        // without these the kernel's own words for an error don't come; before 4.12 and 4.20 there are none, or hidden ones
+        let _ = genl.socket.set_ext_ack(true);
+        let _ = genl.socket.set_cap_ack(true);
         genl.family = match genl.ask(&what, CTRL_CMD_GETFAMILY, &[(CTRL_ATTR_FAMILY_NAME, family)])? {
             Answer::Attributes(attributes) => attribute(&attributes, CTRL_ATTR_FAMILY_ID).and_then(as_u16),
             Answer::Refused(Errno::ENOENT) => None,
@@ -100,6 +109,28 @@ impl Genl {
             Some(Message::Data { attributes, .. }) => Ok(Answer::Attributes(attributes.to_vec())),
             _ => Err(garbled(what)),
         }
+    }
+
+    /// A request that changes something. It is done when this comes back: the kernel works on it in `send(2)`, which can take
+    /// many seconds. Its own words for an error are in the error.
+    pub(super) fn tell(&self, what: &str, command: u8, attributes: &[u8]) -> Result<(), Error> {
+        let Some(family) = self.family else {
+            return Err(refused(what, Errno::ENOENT));
+        };
+        self.send(what, &request(family, NLM_F_REQUEST | NLM_F_ACK, command, attributes))?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        for _ in 0..MAX_PACKETS {
+            buffer.clear();
+            self.receive(what, &mut buffer)?;
+            if let Some(answer) = acknowledgement(&buffer) {
+                return answer.map_err(|(errno, hint)| Error::Kernel {
+                    what: what.to_owned(),
+                    errno,
+                    hint,
+                });
+            }
+        }
+        Err(garbled(what))
     }
 
     /// All replies to a request that lists things; `each` gets the attributes of one.
@@ -221,6 +252,37 @@ fn garbled(what: &str) -> Error {
     }
 }
 
+/// What came of a request that asked for an acknowledgement, if this packet has it: nothing, or the kernel's error number and
+/// words.
+fn acknowledgement(packet: &[u8]) -> Option<Result<(), (Errno, Option<String>)>> {
+    let kind = as_u16(packet.get(4..6)?)?;
+    let flags = as_u16(packet.get(6..8)?)?;
+    if kind != NLMSG_ERROR {
+        return None;
+    }
+    let code = i32::from_ne_bytes(packet.get(HEADER..HEADER + 4)?.try_into().ok()?);
+    if code == 0 {
+        return Some(Ok(()));
+    }
+    // the header of the request follows the number, and unless it was left out the rest of the request
+    let theirs = usize::try_from(as_u32(packet.get(HEADER + 4..HEADER + 8)?)?).ok()?;
+    let skip = if flags & NLM_F_CAPPED == 0 {
+        theirs.next_multiple_of(4)
+    } else {
+        HEADER
+    };
+    let hint = (flags & NLM_F_ACK_TLVS != 0)
+        .then(|| {
+            packet
+                .get(HEADER + 4 + skip..)
+                .and_then(|run| attribute(run, NLMSGERR_ATTR_MSG))
+        })
+        .flatten()
+        .and_then(as_text)
+        .map(str::to_owned);
+    Some(Err((Errno::from_raw(code.saturating_neg()), hint)))
+}
+
 /// A request with text attributes.
 fn request(family: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
     let mut message = vec![0; 4];
@@ -236,7 +298,7 @@ fn request(family: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
 }
 
 /// A run of text attributes, each with its NUL.
-fn texts(attributes: &[(u16, &str)]) -> Vec<u8> {
+pub(super) fn texts(attributes: &[(u16, &str)]) -> Vec<u8> {
     let mut run = Vec::new();
     for (kind, text) in attributes {
         put(&mut run, *kind, &[text.as_bytes(), b"\0"].concat());

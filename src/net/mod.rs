@@ -23,7 +23,7 @@ use crate::types::{IfName, Mac, NetnsId};
 
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
-pub use ethtool::tc_offload;
+pub use ethtool::{set_tc_offload, tc_offload};
 pub use link::{Address, Link, LinkChange};
 pub use netlink::{Netlink, extended_ack};
 pub use netns::Netns;

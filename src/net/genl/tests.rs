@@ -124,3 +124,38 @@ fn dumps() {
     let one = packet(0x20, 0, &[3, 1, 0, 0, 9]);
     assert!(matches!(dump(&[one]).0, Ok(Once::Whole)), "an answer in one message");
 }
+
+#[test]
+fn acknowledgements() {
+    let header = |length: u32| [&length.to_ne_bytes()[..], &[0; 12]].concat();
+    let done = packet(
+        NLMSG_ERROR,
+        NLM_F_CAPPED,
+        &[&0i32.to_ne_bytes()[..], &header(40)].concat(),
+    );
+    assert_eq!(acknowledgement(&done), Some(Ok(())));
+    let mut words = Vec::new();
+    put(&mut words, NLMSGERR_ATTR_MSG, b"no\0");
+    let refused = |flags: u16, length: u32, request: &[u8]| {
+        let body = [&(-22i32).to_ne_bytes()[..], &header(length), request, &words].concat();
+        packet(NLMSG_ERROR, flags, &body)
+    };
+    let hint = |hint: Option<&str>| Some(Err((Errno::EINVAL, hint.map(str::to_owned))));
+    let capped = refused(NLM_F_CAPPED | NLM_F_ACK_TLVS, 40, &[]);
+    assert_eq!(acknowledgement(&capped), hint(Some("no")));
+    assert_eq!(
+        acknowledgement(&refused(NLM_F_ACK_TLVS, 24, &[0; 8])),
+        hint(Some("no")),
+        "the request comes back"
+    );
+    assert_eq!(acknowledgement(&refused(NLM_F_CAPPED, 40, &[])), hint(None));
+    assert_eq!(acknowledgement(&refused(NLM_F_ACK_TLVS, u32::MAX, &[])), hint(None));
+    assert_eq!(
+        acknowledgement(&packet(0x20, 0, &[0; 8])),
+        None,
+        "an answer that comes before it"
+    );
+    for cut in 0..capped.len() {
+        let _ = acknowledgement(&capped[..cut]); // never a panic
+    }
+}
