@@ -69,6 +69,42 @@ pub enum Unallocated {
 const HINT: &str = "the pod must request the resource that the NetworkAttachmentDefinition's annotation \
                     k8s.v1.cni.cncf.io/resourceName names, and its config must not have a deviceID of its own";
 
+/// A device that kubelet has given to a pod, which may have ended since then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The device.
+    pub device: PciAddress,
+    /// The resource that it was given as.
+    pub resource: String,
+    /// The UID of the pod.
+    pub uid: String,
+}
+
+/// The PCI devices that kubelet's checkpoint names; none when there is no checkpoint, as on a node without kubelet.
+pub fn given() -> Result<Vec<Given>, String> {
+    given_in(Path::new(CHECKPOINT))
+}
+
+fn given_in(checkpoint: &Path) -> Result<Vec<Given>, String> {
+    let why = |why: String| format!("{}: {why}", checkpoint.display());
+    let Some(bytes) = read(checkpoint, MAX_CHECKPOINT).map_err(|e| why(e.to_string()))? else {
+        return Ok(Vec::new());
+    };
+    let Checkpoint { data } =
+        serde_json::from_slice(&bytes).map_err(|e| why(format!("it has another form than expected: {e}")))?;
+    let entries = data.entries.unwrap_or_default();
+    let all = entries.iter().flat_map(|entry| {
+        entry.ids().filter_map(|id| {
+            Some(Given {
+                device: id.parse().ok()?,
+                resource: cut(&entry.resource, MAX_SHOWN),
+                uid: cut(&entry.uid, MAX_SHOWN),
+            })
+        })
+    });
+    Ok(all.collect())
+}
+
 /// Where a node's allocations are written down.
 struct Sources<'a> {
     checkpoint: &'a Path,
@@ -150,13 +186,18 @@ enum Devices {
 }
 
 impl Entry {
+    fn ids(&self) -> impl Iterator<Item = &String> {
+        let (nodes, flat) = match &self.devices {
+            Some(Devices::PerNode(nodes)) => (Some(nodes), None),
+            Some(Devices::Flat(ids)) => (None, Some(ids)),
+            None => (None, None),
+        };
+        let per_node = nodes.into_iter().flat_map(BTreeMap::values).flatten().flatten();
+        per_node.chain(flat.into_iter().flatten())
+    }
+
     fn has(&self, device: &PciAddress) -> bool {
-        let is = |id: &String| id.eq_ignore_ascii_case(device.as_str());
-        match &self.devices {
-            Some(Devices::PerNode(nodes)) => nodes.values().flatten().flatten().any(is),
-            Some(Devices::Flat(ids)) => ids.iter().any(is),
-            None => false,
-        }
+        self.ids().any(|id| id.eq_ignore_ascii_case(device.as_str()))
     }
 }
 
@@ -247,6 +288,33 @@ mod tests {
                 "{nobody}"
             );
         }
+    }
+
+    #[test]
+    fn all_that_were_given() {
+        let node = tempfile::tempdir().unwrap();
+        let file = node.path().join("checkpoint");
+        assert_eq!(given_in(&file), Ok(Vec::new()));
+        let text = checkpoint(&[
+            (UID, json!({"-1": null, "1": ["0000:03:00.2", "mlx5_core.sf.4"]})),
+            ("other", json!(["0000:03:00.3"])),
+            ("none", json!(null)),
+        ]);
+        fs::write(&file, text).unwrap();
+        let given: Vec<_> = given_in(&file)
+            .unwrap()
+            .into_iter()
+            .map(|given| (given.device.to_string(), given.uid))
+            .collect();
+        assert_eq!(
+            given,
+            [
+                ("0000:03:00.2".into(), UID.into()),
+                ("0000:03:00.3".into(), "other".into())
+            ]
+        );
+        fs::write(&file, "{").unwrap();
+        assert!(given_in(&file).unwrap_err().contains("another form"));
     }
 
     #[test]
