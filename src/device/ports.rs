@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::function::each_netdev;
-use super::read::{entries, link};
+use super::read::{ancestors, entries, link};
 use super::{Error, Netdev, PortName, Sysfs};
 use crate::types::{AuxName, IfName, PciAddress};
 
@@ -83,6 +83,12 @@ impl Sysfs {
         Ok(link::<PciAddress>(&path, "a link to a PCI device").unwrap_or_default())
     }
 
+    /// The PCI function that a netdev lies below, whether it belongs to that itself or to a device on another bus that does.
+    pub fn function_above(&self, netdev: &IfName) -> Result<Option<PciAddress>, Error> {
+        let above = ancestors(&self.class_net().join(netdev.as_str()))?.unwrap_or_default();
+        Ok(above.iter().find_map(|name| name.parse().ok()))
+    }
+
     /// One netdev; nothing when it is gone.
     fn port(
         &self,
@@ -109,6 +115,19 @@ impl Sysfs {
     pub fn master(&self, netdev: &IfName) -> Result<Option<IfName>, Error> {
         let dir = self.class_net().join(netdev.as_str());
         link(&dir.join("master"), "a link to a network interface")
+    }
+
+    /// Whether there is a netdev of this name in this network namespace.
+    #[must_use]
+    pub fn has_netdev(&self, name: &IfName) -> bool {
+        // what is no directory is no netdev: `bonding_masters`
+        self.class_net().join(name.as_str()).is_dir()
+    }
+
+    /// Whether a netdev is a bond: only these have such a directory.
+    #[must_use]
+    pub fn is_bond(&self, netdev: &IfName) -> bool {
+        self.class_net().join(netdev.as_str()).join("bonding").is_dir()
     }
 
     /// The devices of a PF on the auxiliary bus that are Ethernet ports: since 6.3 mlx5's physical port belongs to the devlink

@@ -30,9 +30,10 @@ impl Sysfs {
     /// Takes a function from its driver, which can take seconds; nothing to do when it has none.
     pub fn unbind(&self, function: &PciAddress) -> Result<(), WriteError> {
         let driver = self.function_dir(function).join("driver");
-        match driver.exists() {
-            true => write(&driver.join("unbind"), function.as_str()),
-            false => Ok(()),
+        if driver.exists() {
+            write(&driver.join("unbind"), function.as_str())
+        } else {
+            Ok(())
         }
     }
 

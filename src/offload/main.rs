@@ -3,6 +3,8 @@
 
 mod attachments;
 mod doctor;
+mod machine;
+mod node;
 mod output;
 mod vf;
 
@@ -25,6 +27,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
+    /// Shows how the NICs of this node are.
+    #[command(subcommand)]
+    Node(node::Command),
     /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
     Attachments(attachments::Arguments),
 }
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
     let status = match command {
         Command::Doctor(arguments) => doctor::run(&arguments, &mut text),
         Command::Vf(arguments) => vf::run(&arguments, &mut text),
+        Command::Node(command) => node::run(&command, &mut text),
         Command::Attachments(arguments) => attachments::run(&arguments, &mut text),
     };
     match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {

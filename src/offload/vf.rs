@@ -1,18 +1,16 @@
 //! `vf ADDRESS`: the resolver's answer, and its reasons.
 
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kube_ovn::device::{self, Kind, Sysfs};
 use kube_ovn::net;
-use kube_ovn::net::devlink::{Recorded, Session};
 use kube_ovn::resolve::{Error, Note, Resolved, Uplink, explain, uplink};
 use kube_ovn::types::{DeviceId, Netdev};
 use serde_json::{Value, json};
 
 use crate::Status;
+use crate::machine::Source;
 use crate::output::{Output, complain, table};
 
 /// Exit status: 0 found, 1 no representor or not a device that the plugin attaches, 2 wrong arguments, 3 no such device or not
@@ -24,12 +22,8 @@ pub(crate) struct Arguments {
     /// How to show the answer.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-    /// Another machine's sysfs, in this directory.
-    #[arg(long, hide = true, value_name = "DIR")]
-    sysfs: Option<PathBuf>,
-    /// That machine's devlink: lines as in tests/fixtures/sysfs/README.md.
-    #[arg(long, hide = true, value_name = "FILE", requires = "sysfs")]
-    devlink: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
 }
 
 type Explained = (Result<Resolved, Error>, Vec<Note>, Option<Uplink>);
@@ -83,20 +77,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
 }
 
 fn ask(arguments: &Arguments) -> Result<Explained, String> {
-    let device = &arguments.address;
-    match &arguments.sysfs {
-        Some(root) => {
-            let recorded = match &arguments.devlink {
-                Some(file) => read_recorded(file)?,
-                None => Recorded::default(),
-            };
-            Ok(explained(&Sysfs::new(root), &recorded, device))
-        }
-        None => {
-            let devlink = Session::open().map_err(|error| error.to_string())?;
-            Ok(explained(&Sysfs::of_this_machine(), &devlink, device))
-        }
-    }
+    let machine = arguments.source.open()?;
+    Ok(explained(&machine.sysfs, &machine.devlink, &arguments.address))
 }
 
 fn explained(sysfs: &Sysfs, devlink: &impl net::Devlink, device: &DeviceId) -> Explained {
@@ -106,18 +88,6 @@ fn explained(sysfs: &Sysfs, devlink: &impl net::Devlink, device: &DeviceId) -> E
         Err(_) => None,
     };
     (result, notes, uplink)
-}
-
-/// The `devlink` lines of a file.
-fn read_recorded(file: &Path) -> Result<Recorded, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let mut recorded = Recorded::default();
-    for line in text.lines().filter_map(|line| line.strip_prefix("devlink ")) {
-        recorded
-            .add(line)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-    }
-    Ok(recorded)
 }
 
 /// Why the plugin would not attach a device whose representor is known.

@@ -4,6 +4,7 @@
 
 mod attachments;
 mod doctor;
+mod node_status;
 mod vf;
 
 use std::fs;
@@ -43,9 +44,35 @@ impl Machine {
         Self { dir, fixture }
     }
 
+    /// One without anything; its devlink is in the file `devlink`.
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = dir.path().join("devlink");
+        fs::write(&fixture, "").unwrap();
+        Self { dir, fixture }
+    }
+
+    /// Adds a file.
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{text}\n")).unwrap();
+    }
+
+    /// Adds a link.
+    fn link(&self, path: &str, target: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+    }
+
     /// The tool on this machine.
     fn tool(&self, arguments: &[&str]) -> Output {
-        let mut command = tool(arguments);
+        self.run(tool(arguments))
+    }
+
+    /// A call of the tool on this machine.
+    fn run(&self, mut command: Command) -> Output {
         command.arg("--sysfs").arg(self.dir.path().join("sys"));
         command.arg("--devlink").arg(&self.fixture).output().unwrap()
     }
