@@ -29,3 +29,6 @@ pub mod state;
 pub mod text;
 pub mod types;
 pub mod verbs;
+
+/// In the plugin's executable, and in no other: by it `kube-ovn-offload` tells it from the stock plugin of the same name.
+pub const MARK: &str = concat!("\u{1}kube-ovn-offload's plugin ", env!("CARGO_PKG_VERSION"), "\u{1}");

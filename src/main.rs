@@ -13,6 +13,10 @@ use kube_ovn::node::{self, Deadlines, Settings};
 use kube_ovn::state::BootTime;
 use kube_ovn::verbs::{self, Caller, Clock};
 
+/// Nothing reads it at run time.
+#[used]
+static MARK: &str = kube_ovn::MARK;
+
 fn main() -> ExitCode {
     let since = BootTime::now();
     let env = Environment::from_process();

@@ -3,6 +3,7 @@
 
 mod attachments;
 mod doctor;
+mod install;
 mod machine;
 mod node;
 mod output;
@@ -32,6 +33,10 @@ enum Command {
     Node(node::Command),
     /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
     Attachments(attachments::Arguments),
+    /// Puts the plugin among the node's CNI plugins, in place of the stock one, which is kept.
+    Install(install::Arguments),
+    /// Removes what `install` has put on the node, and puts back what was there before.
+    Uninstall(install::UninstallArguments),
 }
 
 /// How a command ended, for scripts. Wrong arguments are 2, which clap exits with.
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Command::Vf(arguments) => vf::run(&arguments, &mut text),
         Command::Node(command) => node::run(&command, &mut text),
         Command::Attachments(arguments) => attachments::run(&arguments, &mut text),
+        Command::Install(arguments) => install::run(&arguments, &mut text),
+        Command::Uninstall(arguments) => install::uninstall(&arguments, &mut text),
     };
     match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::from(status as u8),

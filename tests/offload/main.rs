@@ -4,6 +4,7 @@
 
 mod attachments;
 mod doctor;
+mod install;
 mod node_status;
 mod vf;
 
