@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::call::Answer;
-use crate::command::{ip_json, ovsdb, vsctl};
+use crate::command::{ip_json, ovsdb, ports};
 use crate::nic::Vf;
 use crate::pod::{MTU, Pod};
 
@@ -73,8 +73,8 @@ pub(crate) fn assert_port(pod: &Pod, vf: &Vf, ips: &str) {
         (&json!("ovs-system"), &json!(MTU)),
         "{link}"
     );
-    assert_eq!(vsctl(&["iface-to-br", &name]).trim(), "br-int");
-    let interfaces = ovsdb("Interface", "name,external_ids");
+    assert!(ports().contains(&name), "{name} is not in br-int");
+    let interfaces = ovsdb("Interface", &["name", "external_ids"]);
     let interface = interfaces.iter().find(|interface| interface["name"] == name.as_str());
     let found = &interface.expect("an OVS interface")["external_ids"];
     let suffix = if pod.provider == "ovn" {
@@ -105,8 +105,8 @@ pub(crate) fn assert_attached(pod: &Pod, vf: &Vf) {
 /// Nothing of the pod is left in OVS.
 #[track_caller]
 pub(crate) fn assert_no_port(pod: &Pod) {
-    let ports = vsctl(&["list-ports", "br-int"]);
-    assert!(!ports.lines().any(|port| port == port_name(pod)), "{ports}");
+    let ports = ports();
+    assert!(!ports.contains(&port_name(pod)), "{ports:?}");
 }
 
 /// The printed result in the layout of its version: the representor, then the pod's interface with the addresses.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::ovsdb::{Database, Row};
 
 /// Runs a program; its stdout, or what it said when it failed.
 pub(crate) fn attempt(program: &str, args: &[&str]) -> Result<String, String> {
@@ -53,20 +55,35 @@ pub(crate) fn vsctl(args: &[&str]) -> String {
     run("ovs-vsctl", &[&["--timeout=30"], args].concat())
 }
 
+fn select(table: &str, condition: &Value, columns: &[&str]) -> Vec<Row> {
+    let selected = Database::open().and_then(|mut database| database.select(table, condition, columns));
+    selected.unwrap_or_else(|error| panic!("{table} of OVSDB: {error}"))
+}
+
 /// Columns of all rows of a table of OVSDB, maps as objects.
 #[track_caller]
-pub(crate) fn ovsdb(table: &str, columns: &str) -> Vec<Value> {
-    let text = vsctl(&["--format=json", &format!("--columns={columns}"), "list", table]);
-    let table: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("ovs-vsctl: {error}: {text}"));
-    let headings = table["headings"].as_array().expect("headings");
-    let row = |row: &Value| {
-        let cells = headings.iter().zip(row.as_array().expect("a row"));
-        cells
-            .map(|(heading, cell)| (heading.as_str().unwrap_or_default().to_owned(), plain(cell)))
-            .collect::<serde_json::Map<_, _>>()
+pub(crate) fn ovsdb(table: &str, columns: &[&str]) -> Vec<Value> {
+    let rows = select(table, &json!([]), columns).into_iter();
+    rows.map(|row| {
+        row.iter()
+            .map(|(column, cell)| (column.clone(), plain(cell)))
+            .collect::<Row>()
             .into()
-    };
-    table["data"].as_array().expect("data").iter().map(row).collect()
+    })
+    .collect()
+}
+
+/// The names of br-int's ports, but for its own.
+#[track_caller]
+pub(crate) fn ports() -> Vec<String> {
+    let bridges = select("Bridge", &json!([["name", "==", "br-int"]]), &["ports"]);
+    let listed = bridges.first().expect("br-int")["ports"].to_string();
+    let all = select("Port", &json!([]), &["_uuid", "name"]);
+    let ours = all
+        .iter()
+        .filter(|row| listed.contains(row["_uuid"][1].as_str().expect("a UUID")));
+    let names = ours.map(|row| row["name"].as_str().expect("a name").to_owned());
+    names.filter(|name| name != "br-int").collect()
 }
 
 /// RFC 7047 writes a map as `["map", [[key, value], …]]`.

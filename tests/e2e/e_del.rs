@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::attachment::{add_all, assert_attached, assert_no_port, port_name};
-use crate::command::{run, vsctl};
+use crate::command::{ports, run};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::vf;
@@ -129,7 +129,7 @@ fn add_on_a_stale_port_without_a_record() {
     dead.destroy();
     crate::command::eventually("the VF is back in the host", || vf.netdev().is_some());
     run("rm", &["-r", crate::snapshot::STATE]);
-    assert!(vsctl(&["list-ports", "br-int"]).contains(&port_name(&dead)));
+    assert!(ports().contains(&port_name(&dead)));
     next.add(&vf).run().result();
     assert_attached(&next, &vf);
     assert_no_port(&dead);

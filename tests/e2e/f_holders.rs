@@ -1,7 +1,7 @@
 //! A VF has one holder.
 
 use crate::attachment::{assert_attached, assert_in_pod, port_name};
-use crate::command::vsctl;
+use crate::command::{ports, vsctl};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::vf;
@@ -49,7 +49,7 @@ fn two_vfs_for_one_pod() {
     assert_attached(&pod, &vfs[0]);
     assert_in_pod(&net1, &vfs[1], &[&format!("{}/16", net1.ipv4)]);
     assert_eq!(port_name(&net1), format!("{}_net1_h", &pod.container[..8]));
-    assert!(vsctl(&["list-ports", "br-int"]).contains(&port_name(&net1)));
+    assert!(ports().contains(&port_name(&net1)));
     // one DEL takes one
     pod.del(&vfs[0]).run().silent();
     assert_in_pod(&net1, &vfs[1], &[&format!("{}/16", net1.ipv4)]);

@@ -61,7 +61,7 @@ fn assert_attached(pod: &Pod, vf: &Vf) {
     let port = crate::attachment::port_name(pod);
     // the daemon does not wait for it when there is no netdev
     eventually("ovn-controller has installed the port's flows", || {
-        ovsdb("Interface", "name,external_ids")
+        ovsdb("Interface", &["name", "external_ids"])
             .iter()
             .any(|interface| interface["name"] == port.as_str() && interface["external_ids"]["ovn-installed"] == "true")
     });

@@ -15,6 +15,9 @@ mod command;
 mod daemon;
 mod lab;
 mod nic;
+#[path = "../emulator/ovsdb.rs"]
+#[allow(dead_code, reason = "the emulator uses all of it")]
+mod ovsdb;
 mod pod;
 mod random;
 mod snapshot;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::{attempt, ip_json, names, ovsdb, run};
+use crate::command::{attempt, ip_json, names, ovsdb, ports};
 use crate::lab::Lab;
 use crate::nic::{self, Vf};
 
@@ -91,7 +91,7 @@ impl Snapshot {
         let mut other: Vec<&str> = all.iter().map(|link| text(&link["ifname"])).collect();
         other.sort_unstable();
         facts.insert("links of the host".to_owned(), other.join(" "));
-        for interface in ovsdb("Interface", "name,type,external_ids") {
+        for interface in ovsdb("Interface", &["name", "type", "external_ids"]) {
             facts.insert(
                 format!("OVS interface {}", text(&interface["name"])),
                 interface.to_string(),
@@ -147,15 +147,15 @@ impl Snapshot {
     /// as it must be, and where the plugin lost its state and cannot know it. Does what it can.
     pub(crate) fn restore(&self) {
         let _ = std::fs::remove_dir_all(STATE);
-        for port in run("ovs-vsctl", &["list-ports", "br-int"]).lines() {
+        for port in ports() {
             if port.ends_with("_h")
                 || self
                     .links
                     .iter()
                     .any(|(_, before)| before.representor["ifname"] == port)
             {
-                let _ = attempt("ovs-vsctl", &["del-port", "br-int", port]);
-                let _ = attempt("ip", &["link", "del", port, "type", "veth"]);
+                let _ = attempt("ovs-vsctl", &["del-port", "br-int", &port]);
+                let _ = attempt("ip", &["link", "del", &port, "type", "veth"]);
             }
         }
         for (vf, _) in &self.links {

@@ -21,7 +21,7 @@ fn assert_port(pod: &Pod) {
     let name = port_name(pod);
     assert_eq!(ip_json(&["link", "show", "dev", &name])[0]["master"], "ovs-system");
     eventually("ovn-controller has installed the port", || {
-        let interfaces = ovsdb("Interface", "name,external_ids");
+        let interfaces = ovsdb("Interface", &["name", "external_ids"]);
         let found = interfaces.iter().find(|interface| interface["name"] == name.as_str());
         found.is_some_and(|interface| interface["external_ids"]["ovn-installed"] == "true")
     });

@@ -2,7 +2,7 @@
 
 use crate::attachment::{assert_attached, assert_no_port, port_name};
 use crate::call::Running;
-use crate::command::{eventually, vsctl};
+use crate::command::{eventually, ports};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::{Vf, vf};
@@ -67,8 +67,8 @@ fn go_on(lab: &mut Lab, pods: &[Pod]) {
     });
     // it adds a port of a name that no netdev has any more, and leaves that to its garbage collection
     eventually("no port of theirs is left", || {
-        let ports = vsctl(&["list-ports", "br-int"]);
-        pods.iter().all(|pod| !ports.lines().any(|port| port == port_name(pod)))
+        let ports = ports();
+        pods.iter().all(|pod| !ports.contains(&port_name(pod)))
     });
 }
 

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::kernel::{self, NOT_FOUND, Place};
+use crate::inet::{self, Address};
+use crate::kernel::{self, Change, NOT_FOUND, Place};
 use crate::nic::{Gateway, Plan};
 use crate::pods::{self, Pods};
 use crate::record::{self, Context, Fail};
@@ -22,7 +21,7 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
         .map_err(|error| format!("can not find container nic {nic}: {error}"))?;
     // the alias is the only record of the VF's own name
     Place::Host
-        .set(nic, &["alias", nic])
+        .set(nic, Change::Alias(nic))
         .map_err(|error| match error.as_str() {
             NOT_FOUND => format!("can not find container nic {nic}: {error}"),
             _ => error,
@@ -30,13 +29,15 @@ pub(crate) fn configure(context: &Context, plan: &Plan, nic: &str) -> Result<Opt
     let moved = if context.faults.has("move") {
         Err("operation not permitted".to_owned())
     } else {
-        Place::Host.set(nic, &["netns", netns])
+        Place::Host.set(nic, Change::Netns(netns))
     };
     moved.map_err(|error| format!("failed to move link to netns: {error}"))?;
-    pod.set(nic, &["name", if_name])?;
+    pod.set(nic, Change::Name(if_name))?;
     context.step(plan.request, "moved")?;
     if context.options.version.sets_sysctl && matches!(pods::protocol(plan.addresses), "IPv6" | "Dual") {
-        pod.run("sh", &["-c", "echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6"])
+        let write =
+            || std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0").map_err(|error| error.to_string());
+        pod.within(write)
             .map_err(|error| format!("failed to enable ipv6 on all nic: {error}"))?;
     }
     configure_link(context, plan, pod)?;
@@ -66,15 +67,15 @@ fn configure_link(context: &Context, plan: &Plan, pod: Place) -> Result<(), Stri
     let mac = if context.faults.has("configure") {
         Err("device or resource busy".to_owned())
     } else {
-        pod.set(name, &["address", plan.mac])
+        pod.set(name, Change::Mac(plan.mac))
     };
     mac.map_err(|error| format!("can not set mac address to nic {name}: {error}"))?;
     if plan.mtu > 0 {
-        pod.set(name, &["mtu", &plan.mtu.to_string()])
+        pod.set(name, Change::Mtu(plan.mtu))
             .map_err(|error| format!("failed to set nic {name} mtu: {error}"))?;
     }
     if !link.up {
-        pod.set(name, &["up"])
+        pod.set(name, Change::Up)
             .map_err(|error| format!("can not set node nic {name} up: {error}"))?;
     }
     let wanted: Vec<&str> = plan
@@ -83,13 +84,13 @@ fn configure_link(context: &Context, plan: &Plan, pod: Place) -> Result<(), Stri
         .filter(|address| !address.is_empty())
         .collect();
     let present = addresses(pod, name)?;
-    for stale in present.iter().filter(|address| !wanted.contains(&address.as_str())) {
-        pod.ip(&["addr", "del", stale, "dev", name])
-            .map_err(|error| format!("delete address {stale}: {error}"))?;
+    for (text, stale) in present.iter().filter(|(text, _)| !wanted.contains(&text.as_str())) {
+        pod.delete_address(name, stale)
+            .map_err(|error| format!("delete address {text}: {error}"))?;
     }
     for address in wanted
         .into_iter()
-        .filter(|address| !present.iter().any(|known| known == address))
+        .filter(|address| !present.iter().any(|(known, _)| known == address))
     {
         add_address(context, plan, pod, address)?;
     }
@@ -97,37 +98,25 @@ fn configure_link(context: &Context, plan: &Plan, pod: Place) -> Result<(), Stri
 }
 
 /// With masks, link-local ones left out: they are never touched.
-fn addresses(pod: Place, name: &str) -> Result<Vec<String>, String> {
-    let links = pod
-        .ip_json(&["addr", "show", "dev", name])
+fn addresses(pod: Place, name: &str) -> Result<Vec<(String, Address)>, String> {
+    let listed = pod
+        .addresses(name)
         .map_err(|error| format!("failed to list addresses on link {name}: {error}"))?;
-    let listed = links
-        .iter()
-        .filter_map(|link| link.get("addr_info")?.as_array())
-        .flatten();
-    let text = listed.filter_map(|address| {
-        let local = address.get("local")?.as_str()?;
-        let length = address.get("prefixlen")?.as_u64()?;
-        (!local.starts_with("fe80:") && !local.starts_with("169.254.")).then(|| format!("{local}/{length}"))
-    });
-    Ok(text.collect())
+    let is_link_local = |text: &str| text.starts_with("fe80:") || text.starts_with("169.254.");
+    let with_text = listed
+        .into_iter()
+        .map(|address| (format!("{}/{}", address.ip, address.length), address));
+    Ok(with_text.filter(|(text, _)| !is_link_local(text)).collect())
 }
 
 fn add_address(context: &Context, plan: &Plan, pod: Place, address: &str) -> Result<(), String> {
     let name = plan.if_name;
-    let mut add = vec!["addr", "add", address, "dev", name];
-    if pods::protocol(address) == "IPv4" {
-        if !plan.migration && (plan.underlay || context.options.version.detects_everywhere) {
-            // the time of the conflict detection; nobody is asked
-            std::thread::sleep(context.options.conflict_detection);
-        }
-        if !address.ends_with("/32") && !address.ends_with("/31") {
-            add.extend(["broadcast", "+"]);
-        }
-    } else if plan.migration {
-        add.push("nodad");
+    let is_ipv4 = pods::protocol(address) == "IPv4";
+    if is_ipv4 && !plan.migration && (plan.underlay || context.options.version.detects_everywhere) {
+        // the time of the conflict detection; nobody is asked
+        std::thread::sleep(context.options.conflict_detection);
     }
-    pod.ip(&add)
+    pod.add_address(name, address, is_ipv4 || !plan.migration)
         .map_err(|error| format!("can not add address {address} to nic {name}: {error}"))
 }
 
@@ -147,14 +136,9 @@ fn turn_off_ufo(context: &Context, pod: Place, name: &str) -> Result<(), String>
 /// The default routes must succeed; of the others every error is only logged.
 fn set_routes(context: &Context, plan: &Plan, pod: Place) -> Result<(), String> {
     let replace = |dst: &str, gw: &str| {
-        let ipv6 = pods::protocol(if gw.is_empty() { dst } else { gw }) == "IPv6";
-        let mut arguments = vec![if ipv6 { "-6" } else { "-4" }, "route", "replace"];
-        arguments.push(if dst.is_empty() { "default" } else { dst });
-        if !gw.is_empty() {
-            arguments.extend(["via", gw]);
-        }
-        arguments.extend(["dev", plan.if_name]);
-        pod.ip(&arguments)
+        let parse = |text: &str| (!text.is_empty()).then(|| inet::parse(text)).transpose();
+        let gateway = parse(gw)?.map(|(ip, _)| ip);
+        pod.replace_route(plan.if_name, parse(dst)?, gateway)
     };
     if plan.default_route {
         let gateways = if plan.u2o_ip.is_empty() {
@@ -189,22 +173,18 @@ fn set_routes(context: &Context, plan: &Plan, pod: Place) -> Result<(), String> 
 /// What is on the link now, for the reply; only `fe80::/10` is left out.
 fn list_routes(pod: Place, name: &str) -> Result<Vec<Route>, String> {
     let mut routes = Vec::new();
-    for (family, default, bits) in [("-4", "0.0.0.0/0", 32), ("-6", "::/0", 128)] {
+    for (is_ipv6, default) in [(false, "0.0.0.0/0"), (true, "::/0")] {
         let listed = pod
-            .ip_json(&[family, "route", "show", "dev", name])
+            .routes(is_ipv6, Some(name))
             .map_err(|error| format!("failed to get routes on interface {name}: {error}"))?;
         for route in listed {
-            let text = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or_default();
-            let dst = match text("dst") {
-                "default" => default.to_owned(),
-                dst if dst.contains('/') => dst.to_owned(),
-                dst => format!("{dst}/{bits}"),
+            let dst = match route.destination {
+                None => default.to_owned(),
+                Some((ip, length)) => format!("{ip}/{length}"),
             };
             if !dst.starts_with("fe80:") {
-                routes.push(Route {
-                    dst,
-                    gw: text("gateway").to_owned(),
-                });
+                let gw = route.gateway.map(|ip| ip.to_string()).unwrap_or_default();
+                routes.push(Route { dst, gw });
             }
         }
     }
@@ -218,17 +198,12 @@ fn wait_preferred(context: &Context, pod: Place, name: &str, duplicates_matter: 
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(500));
         }
-        let links = pod.ip_json(&["-6", "addr", "show", "dev", name])?;
-        let is = |address: &Value, flag: &str| address.get(flag).and_then(Value::as_bool) == Some(true);
-        unready = links
-            .iter()
-            .filter_map(|link| link.get("addr_info")?.as_array())
-            .flatten()
-            .filter(|address| {
-                let bad = is(address, "deprecated") || is(address, "tentative");
-                bad || duplicates_matter && is(address, "dadfailed")
-            })
-            .filter_map(|address| address.get("local")?.as_str().map(str::to_owned))
+        unready = pod
+            .addresses(name)?
+            .into_iter()
+            .filter(|address| address.ip.is_ipv6())
+            .filter(|address| address.is_deprecated_or_tentative() || duplicates_matter && address.is_a_duplicate())
+            .map(|address| address.ip.to_string())
             .collect();
         if unready.is_empty() {
             return Ok(());
@@ -319,31 +294,27 @@ fn probe(context: &Context, plan: &Plan, pod: Place, gateway: &str, by_arp: bool
     })
 }
 
-/// One ping; for ARP its reply does not matter, only that the kernel has learnt the neighbour's MAC by it.
+/// One ping, or one question for the MAC address.
 fn reached(pod: Place, name: &str, gateway: &str, by_arp: bool) -> bool {
-    let answered = pod
-        .run("ping", &["-q", "-n", "-c", "1", "-W", "1", "-I", name, gateway])
-        .is_ok();
-    if !by_arp {
-        return answered;
+    if by_arp {
+        return pod.resolves(name, gateway).unwrap_or(false);
     }
-    let neighbours = pod
-        .ip_json(&["neigh", "show", "to", gateway, "dev", name])
-        .unwrap_or_default();
-    neighbours.iter().any(|neighbour| neighbour.get("lladdr").is_some())
+    let words = ["-q", "-n", "-c", "1", "-W", "1", "-I", name, gateway];
+    pod.run("ping", &words).is_ok()
 }
 
 pub(crate) fn remove_default_routes(netns: &str, ipv4: bool, ipv6: bool) -> Result<(), String> {
     kernel::check_netns(netns).map_err(|error| format!("failed to open netns {netns:?}: {error}"))?;
     let pod = Place::Pod(netns);
-    for family in [("-4", ipv4), ("-6", ipv6)]
-        .into_iter()
-        .filter(|(_, wanted)| *wanted)
-        .map(|(family, _)| family)
-    {
-        for _ in pod.ip_json(&[family, "route", "show", "default"])? {
-            pod.ip(&[family, "route", "del", "default"])
-                .map_err(|error| format!("failed to delete route: {error}"))?;
+    for (is_ipv6, wanted) in [(false, ipv4), (true, ipv6)] {
+        if !wanted {
+            continue;
+        }
+        for route in pod.routes(is_ipv6, None)? {
+            if route.destination.is_none() {
+                pod.delete_route(&route)
+                    .map_err(|error| format!("failed to delete route: {error}"))?;
+            }
         }
     }
     Ok(())

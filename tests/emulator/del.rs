@@ -1,6 +1,6 @@
 //! POST /api/v1/del: handleDel of pkg/daemon/handler.go, releaseVf and deleteNic of `ovs_linux.go`.
 
-use crate::kernel::{self, NOT_FOUND, Place};
+use crate::kernel::{self, Change, NOT_FOUND, Place};
 use crate::nic;
 use crate::ovs;
 use crate::pods::{self, Pods};
@@ -77,7 +77,7 @@ fn delete_nic(context: &Context, request: &CniRequest, pod_name: &str, releases:
     if context.options.version.representor_down
         && !device.is_empty()
         && Place::Host.link(&host).is_ok()
-        && let Err(error) = Place::Host.set(&host, &["down"])
+        && let Err(error) = Place::Host.set(&host, Change::Down)
     {
         context.note(format!("failed to set link {host} down: {error}"));
     }
@@ -89,7 +89,7 @@ fn delete_nic(context: &Context, request: &CniRequest, pod_name: &str, releases:
             Err(error) if error == NOT_FOUND => {}
             Err(error) => return Err(Fail::text(format!("find host link {host} failed {error}"))),
             Ok(link) if link.kind == "veth" => Place::Host
-                .ip(&["link", "del", "dev", &host])
+                .delete_link(&host)
                 .map_err(|error| format!("delete host link {host} failed {error}"))?,
             Ok(_) => {}
         }
@@ -113,12 +113,12 @@ fn release_vf(context: &Context, request: &CniRequest, pod_name: &str) -> Result
         let link = pod
             .link(name)
             .map_err(|error| format!("{} {owner}: {error}", of("get")))?;
-        pod.set(name, &["down"])
+        pod.set(name, Change::Down)
             .map_err(|error| format!("{} {owner}: {error}", of("bring down")))?;
         let alias = link.alias.as_str();
-        pod.set(name, &["name", alias])
+        pod.set(name, Change::Name(alias))
             .map_err(|error| format!("{} to {alias} {owner}: {error}", of("rename")))?;
-        pod.set(alias, &["netns", netns])
+        pod.set(alias, Change::Netns(netns))
             .map_err(|error| format!("{} back to host namespace {owner}: {error}", of("move")))
     };
     if let Err(error) = release() {

@@ -1,18 +1,21 @@
 //! An emulator of kube-ovn-daemon, v1.12 to HEAD, with its bugs: the daemon of the end-to-end tests and of the demo.
 //!
-//! It shares no code with the crate, has an HTTP server of its own and looks at the kernel and at OVS only through
-//! `ip`, `devlink`, `ethtool`, `ping`, `nsenter`, `ovs-vsctl` and sysfs, so that a mistake of ours is not made twice.
+//! It shares no code with the crate: HTTP, netlink and OVSDB it speaks itself, so that a mistake of ours is not made twice.
 //! README.md beside this file says which line of the original each behaviour comes from.
 
 mod add;
 mod container;
 mod del;
+mod devlink;
 mod faults;
 mod http;
+mod inet;
 mod kernel;
+mod netlink;
 mod nic;
 mod options;
 mod ovs;
+mod ovsdb;
 mod pods;
 mod record;
 mod restful;

@@ -1,7 +1,7 @@
 //! configureNic of `pkg/daemon/ovs_linux.go`: the host side of an attachment, and what is rolled back when.
 
 use crate::container;
-use crate::kernel::{self, NOT_FOUND, Place};
+use crate::kernel::{self, Change, NOT_FOUND, Place};
 use crate::ovs;
 use crate::pods;
 use crate::record::{Context, Fail};
@@ -114,7 +114,7 @@ pub(crate) fn configure(context: &Context, plan: &Plan) -> Result<Option<Vec<Rou
             if request.device_id.is_empty() {
                 remove_veth(context, &nic.host);
             } else if rollback == Rollback::PortAndRepresentor
-                && let Err(error) = Place::Host.set(&nic.host, &["up"])
+                && let Err(error) = Place::Host.set(&nic.host, Change::Up)
             {
                 context.note(format!("failed to bring {} back up during rollback: {error}", nic.host));
             }
@@ -125,17 +125,9 @@ pub(crate) fn configure(context: &Context, plan: &Plan) -> Result<Option<Vec<Rou
 
 fn set_up_veth(plan: &Plan) -> Result<Nic, Fail> {
     let (host, container) = nic_names(&plan.request.container_id, plan.if_name)?;
-    let mtu = plan.mtu.to_string();
-    let mut add = vec!["link", "add", "name", &host];
-    if plan.mtu > 0 {
-        // one MTU for both ends, as the library gives its peer the attributes of the link
-        add.extend(["mtu", &mtu, "type", "veth", "peer", "name", &container, "mtu", &mtu]);
-    } else {
-        add.extend(["type", "veth", "peer", "name", &container]);
-    }
-    if let Err(error) = Place::Host.ip(&add) {
+    if let Err(error) = Place::Host.add_veth(&host, &container, plan.mtu) {
         // the original deletes what stands in its way: a second ADD removes the first one's pair, then fails
-        Place::Host.ip(&["link", "del", "dev", &host])?;
+        Place::Host.delete_link(&host)?;
         return Err(Fail::text(format!("failed to create veth for {error}")));
     }
     Ok(Nic { host, container })
@@ -143,7 +135,7 @@ fn set_up_veth(plan: &Plan) -> Result<Nic, Fail> {
 
 fn remove_veth(context: &Context, host: &str) {
     if Place::Host.link(host).is_ok_and(|link| link.kind == "veth")
-        && let Err(error) = Place::Host.ip(&["link", "del", "dev", host])
+        && let Err(error) = Place::Host.delete_link(host)
     {
         context.note(format!("failed to rollback veth pair {host}, {error}"));
     }
@@ -176,15 +168,15 @@ fn set_up_vf(context: &Context, plan: &Plan) -> Result<Nic, Fail> {
     let (host, _) = nic_names(&plan.request.container_id, plan.if_name)?;
     // down, renamed, and left down until it is in br-int, or not
     Place::Host
-        .set(&representor, &["down"])
+        .set(&representor, Change::Down)
         .and_then(|()| match context.faults.has("rename-representor") {
             true => Err("file exists".to_owned()),
             false if representor == host => Ok(()),
-            false => Place::Host.set(&representor, &["name", &host]),
+            false => Place::Host.set(&representor, Change::Name(&host)),
         })
         .and_then(|()| {
             if version.representor_up_early {
-                Place::Host.set(&host, &["up"])
+                Place::Host.set(&host, Change::Up)
             } else {
                 Ok(())
             }
@@ -230,10 +222,7 @@ fn attach(context: &Context, plan: &Plan, nic: &Nic, has_port: &mut bool) -> Res
     if nic.container.is_empty() {
         return Ok(None);
     }
-    if ovs::find("bridge", "datapath_type", &["name=br-int"])?
-        .first()
-        .is_some_and(|kind| kind == "netdev")
-    {
+    if ovs::datapath_type()? == "netdev" {
         Place::Host
             .run("ethtool", &["-K", &nic.container, "tx", "off"])
             .map_err(|error| format!("failed to turn off nic tx checksum, output {error}, err exit status 1"))?;
@@ -275,53 +264,41 @@ fn iface_id(plan: &Plan) -> String {
 fn add_port(context: &Context, plan: &Plan, host: &str, iface_id: &str) -> Result<(), String> {
     let request = plan.request;
     let mut ids = vec![
-        format!("external_ids:iface-id={iface_id}"),
-        "external_ids:vendor=kube-ovn".to_owned(),
-        format!("external_ids:pod_name={}", request.pod_name),
-        format!("external_ids:pod_namespace={}", request.pod_namespace),
-        format!("external_ids:pod_netns={}", request.net_ns),
+        ("iface-id", iface_id),
+        ("vendor", "kube-ovn"),
+        ("pod_name", &request.pod_name),
+        ("pod_namespace", &request.pod_namespace),
+        ("pod_netns", &request.net_ns),
     ];
+    let bare: Vec<&str> = plan
+        .addresses
+        .split(',')
+        .map(|ip| ip.split('/').next().unwrap_or_default())
+        .collect();
+    let bare = bare.join(",");
     if context.options.version.empty_ip || !plan.addresses.is_empty() {
-        let bare: Vec<&str> = plan
-            .addresses
-            .split(',')
-            .map(|ip| ip.split('/').next().unwrap_or_default())
-            .collect();
-        ids.push(format!("external_ids:ip={}", bare.join(",")));
+        ids.push(("ip", &bare));
     }
     if context.options.version.encap_ip && !plan.encap_ip.is_empty() {
-        ids.push(format!("external_ids:encap-ip={}", plan.encap_ip));
+        ids.push(("encap-ip", plan.encap_ip));
     }
-    let mut arguments = vec![
-        "--may-exist",
-        "add-port",
-        "br-int",
-        host,
-        "--",
-        "set",
-        "interface",
-        host,
-    ];
-    arguments.extend(ids.iter().map(String::as_str));
     let added = if context.faults.has("add-port") {
+        let arguments = format!("--may-exist add-port br-int {host}");
         Err(format!(
-            "failed to run 'ovs-vsctl --timeout=30 {}': exit status 1\n  \"fault add-port\"",
-            arguments.join(" ")
+            "failed to run 'ovs-vsctl --timeout=30 {arguments}': exit status 1\n  \"fault add-port\""
         ))
     } else {
-        ovs::vsctl(&arguments)
+        ovs::add_port(host, &ids)
     };
     // the output is "" whenever there is an error, and printed all the same
-    added
-        .map(|_| ())
-        .map_err(|error| format!("add nic to ovs failed {error}: \"\""))
+    added.map_err(|error| format!("add nic to ovs failed {error}: \"\""))
 }
 
 fn set_representor_mtu(context: &Context, plan: &Plan, host: &str) -> Result<(), String> {
     let set = if context.faults.has("representor-mtu") {
         Err("invalid argument".to_owned())
     } else {
-        Place::Host.set(host, &["mtu", &plan.mtu.to_string()])
+        Place::Host.set(host, Change::Mtu(plan.mtu))
     };
     set.map_err(|error| match error.as_str() {
         NOT_FOUND => format!("failed to get host link {host}: {error}"),
@@ -329,14 +306,16 @@ fn set_representor_mtu(context: &Context, plan: &Plan, host: &str) -> Result<(),
     })
 }
 
-/// Up and queue length in one go: the second never fails on its own.
 fn bring_up(host: &str) -> Result<(), String> {
     Place::Host
-        .set(host, &["up", "txqueuelen", "1000"])
+        .set(host, Change::Up)
         .map_err(|error| match error.as_str() {
             NOT_FOUND => format!("can not find host nic {host}: {error}"),
             _ => format!("can not set host nic {host} up: {error}"),
-        })
+        })?;
+    Place::Host
+        .set(host, Change::QueueLength(1000))
+        .map_err(|error| format!("can not set host nic {host} qlen: {error}"))
 }
 
 fn wait_localnet(context: &Context, subnet: &str) -> Result<(), String> {
@@ -344,11 +323,9 @@ fn wait_localnet(context: &Context, subnet: &str) -> Result<(), String> {
     let waited = if context.faults.has("localnet-patch") {
         Err("fault localnet-patch".to_owned())
     } else {
-        ovs::vsctl(&["wait-until", "interface", &port, &format!("name={port}")])
+        ovs::wait_for_port(&port)
     };
-    waited
-        .map(|_| ())
-        .map_err(|error| format!("failed waiting for localnet patch port {port}: {error}"))
+    waited.map_err(|error| format!("failed waiting for localnet patch port {port}: {error}"))
 }
 
 /// The routes the daemon would have set: what it tells a plugin that sets them itself.

@@ -3,11 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use serde_json::Value;
-
-use crate::kernel::Place;
+use crate::devlink::{self, Port};
+use crate::kernel::{Change, Place};
 use crate::versions::Version;
 
 const PCI: &str = "/sys/bus/pci/devices";
@@ -80,28 +78,8 @@ fn pf_pci(pci: &str) -> Result<String, String> {
     Ok(target.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// All devlink ports with the PCI part of their handle; none where the tool or the kernel has nothing to say.
-fn devlink_ports(version: &Version) -> Vec<(String, Value)> {
-    if !version.devlink {
-        return Vec::new();
-    }
-    let Ok(output) = Command::new("devlink").args(["-j", "port", "show"]).output() else {
-        return Vec::new();
-    };
-    let parsed: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let ports = parsed
-        .get("port")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    ports
-        .into_iter()
-        .filter_map(|(handle, port)| Some((handle.strip_prefix("pci/")?.split('/').next()?.to_owned(), port)))
-        .collect()
-}
-
-fn field<'a>(port: &'a Value, name: &str) -> &'a str {
-    port.get(name).and_then(Value::as_str).unwrap_or_default()
+fn devlink_ports(version: &Version) -> Vec<Port> {
+    if version.devlink { devlink::ports() } else { Vec::new() }
 }
 
 pub(crate) fn uplink(version: &Version, pci: &str) -> Result<String, String> {
@@ -113,10 +91,10 @@ pub(crate) fn uplink(version: &Version, pci: &str) -> Result<String, String> {
     let directory = format!("{PCI}/{pci}/{own}");
     let listed =
         names(&directory).map_err(|error| format!("failed to lookup {pci}: open {directory}: {}", errno(&error)))?;
-    let by_devlink = devlink_ports(version).into_iter().find_map(|(_, port)| {
-        let netdev = field(&port, "netdev");
-        (field(&port, "flavour") == "physical" && listed.iter().any(|name| name == netdev)).then(|| netdev.to_owned())
-    });
+    let by_devlink = devlink_ports(version)
+        .into_iter()
+        .find(|port| port.is_physical() && listed.contains(&port.netdev))
+        .map(|port| port.netdev);
     let is_uplink = |name: &&String| {
         let number = attribute(name, "phys_port_name").unwrap_or_default();
         let digits = number.strip_prefix('p').unwrap_or_default();
@@ -154,15 +132,11 @@ pub(crate) fn representor(version: &Version, uplink: &str, index: u32) -> Result
     if !version.devlink {
         return old_representor(uplink, &pf, index);
     }
-    let by_devlink = devlink_ports(version).into_iter().find_map(|(pci, port)| {
-        let local = port.get("external").and_then(Value::as_bool) != Some(true);
-        let number = port.get("vfnum").and_then(Value::as_u64);
-        let netdev = field(&port, "netdev");
-        (pci == pf && field(&port, "flavour") == "pcivf" && local && number == Some(index.into()) && !netdev.is_empty())
-            .then(|| netdev.to_owned())
+    let by_devlink = devlink_ports(version).into_iter().find(|port| {
+        port.pci == pf && port.is_of_a_vf() && !port.is_external && port.vf == Some(index) && !port.netdev.is_empty()
     });
-    if let Some(netdev) = by_devlink {
-        return Ok(netdev);
+    if let Some(port) = by_devlink {
+        return Ok(port.netdev);
     }
     // the VF number alone decides: the PF number in the name is not compared
     let siblings = names(&format!("{NET}/{uplink}/device/net")).map_err(|error| errno(&error))?;
@@ -215,7 +189,7 @@ pub(crate) fn set_vf_mac(pci: &str, index: u32, mac: &str, fail: bool) -> Result
     let set = if fail {
         Err("operation not supported".to_owned())
     } else {
-        Place::Host.set(pf, &["vf", &index.to_string(), "mac", mac])
+        Place::Host.set(pf, Change::VfMac(index, mac))
     };
     set.map_err(|error| format!("can not set mac address to vf nic:{pf} vf:{index} {error}"))
 }

@@ -65,6 +65,7 @@ for ((i = 1; i <= ${LAB_NICS:-2}; i++)); do
     esac
 done
 
+# tsc=reliable: else the kernel takes HPET for its clock, each read of which leaves the emulated CPU: everything takes twice as long
 # intremap=off: with QEMU's interrupt remapping one guest in a few never gets its timer's interrupts
 # the serial console ends its lines with CR LF; the kernel's last line is not the job's
 exec 3> >(exec sed -u -e 's/\r$//' -e '/^\[ *[0-9.]*\] reboot: Power down$/d')
@@ -73,7 +74,7 @@ timeout --kill-after=5 "${LAB_TIMEOUT:-300}" "${LAB_QEMU:-qemu-system-x86_64}" \
     -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m "${LAB_MEM:-1024}" \
     -nodefaults -display none -serial stdio -monitor none -no-reboot \
     -kernel "$image/boot/vmlinuz-$kernel_version" -initrd "$cache/$initramfs" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on iommu=pt" -device intel-iommu,intremap=off \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on iommu=pt tsc=reliable" -device intel-iommu,intremap=off \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
     -device virtio-9p-pci,fsdev=root,mount_tag=hostroot \
     -fsdev "local,id=out,path=${out//,/,,},security_model=none" \
