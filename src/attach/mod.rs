@@ -38,7 +38,7 @@ use crate::types::PciAddress;
 pub use adopt::adopt;
 pub use error::{Error, Kind};
 pub use locate::vf_of_interface;
-pub use machine::administer_mac;
+pub use machine::{administer_mac, administered_mac};
 pub use plumb::plumb;
 pub use port::NO_NETNS;
 pub use prepare::prepare;

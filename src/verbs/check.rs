@@ -30,7 +30,7 @@ pub async fn check(mut call: Call, settings: &Settings, clock: Clock) -> Result<
         let device = device_of(&world, call, &told)?;
         findings = look(&world, call, &told, device.as_ref()).await?;
         if device.is_some() {
-            findings.extend(port(&Ovs::at(Path::new(ovs::DIRECTORY)), call).await);
+            findings.extend(port(&world.ovs, call).await);
         }
     }
     if let Err(why) = Client::new(socket).reach(Instant::now() + ANSWER).await {
@@ -92,6 +92,10 @@ pub(super) async fn look<S: Stack>(
                 .await
                 .map_err(failed)?;
             findings.extend(found.findings);
+            if let (None, Some(mac)) = (&record.vf, expected.mac) {
+                let compared = attach::administered_mac(world, device, mac, &mut findings);
+                compared.await.map_err(failed)?;
+            }
             return Ok(findings);
         }
     }
@@ -104,7 +108,12 @@ pub(super) async fn look<S: Stack>(
             let compared = attach::interface(&pod, &link, &call.ifname, &expected, &mut findings);
             compared.await.map_err(failed)?;
         }
-        None if userspace && device.is_some() => {}
+        None if userspace && device.is_some() => {
+            if let (Some(device), Some(mac)) = (device, expected.mac) {
+                let compared = attach::administered_mac(world, device, mac, &mut findings);
+                compared.await.map_err(failed)?;
+            }
+        }
         None => findings.push(format!("it is not in network namespace {}", path.display())),
     }
     if let Some(device) = device {

@@ -90,6 +90,28 @@ async fn a_vf_that_is_elsewhere_or_gone() {
     assert!(found.iter().any(|finding| finding.contains(VF)), "{found:?}");
 }
 
+/// A VF of a virtual machine has no netdev here: its MAC is what the PF administers.
+#[tokio::test]
+async fn the_mac_of_a_machine() {
+    for (mode, with_record) in [(false, true), (true, true), (false, false)] {
+        let host = Host::new(mode);
+        host.with(|kernel| kernel.bind_vfio("vfio-pci"));
+        let pod = Pod {
+            vf_driver: "vfio-pci",
+            ..host.pod("vm1", "net1")
+        };
+        assert!(host.add(&pod).await.well());
+        if !with_record {
+            host.lose_records();
+        }
+        assert_eq!(findings(&host, &pod).await, Vec::<String>::new());
+        host.with(|kernel| kernel.admin.insert(0, "02:00:00:00:00:77".parse().unwrap()));
+        let found = findings(&host, &pod).await;
+        let words = format!("the PF administers the MAC 02:00:00:00:00:77 for VF {VF}, expected 00:00:00:aa:bb:");
+        assert!(found.len() == 1 && found[0].contains(&words), "{found:?}");
+    }
+}
+
 /// Another namespace under the path, and none.
 #[tokio::test]
 async fn another_namespace() {
