@@ -10,6 +10,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod function;
+mod netdev;
 mod pf;
 mod port_name;
 mod ports;
@@ -18,6 +19,7 @@ mod write;
 
 pub(crate) use error::list;
 pub use error::{Error, NotAVf};
+pub use netdev::NetdevState;
 pub use pf::Pf;
 pub use port_name::PortName;
 pub use ports::NetdevPort;

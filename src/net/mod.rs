@@ -5,6 +5,7 @@
 //! against a world that fails at any chosen call, and a kernel can't be told to.
 
 mod announce;
+mod datapath;
 pub mod devlink;
 mod error;
 mod ethtool;
@@ -13,6 +14,7 @@ mod link;
 mod mounts;
 mod netlink;
 mod netns;
+mod qdisc;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -21,6 +23,7 @@ use ipnetwork::IpNetwork;
 
 use crate::types::{IfName, Mac, NetnsId};
 
+pub use datapath::shares_recirculation;
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use ethtool::{set_tc_offload, tc_offload};

@@ -29,7 +29,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A namespace's stack, by a netlink socket that was made inside it.
 pub struct Netlink {
     netns: Netns,
-    handle: Handle,
+    pub(super) handle: Handle,
     /// Made when it is first needed, which for a pod's namespace is never.
     devlink: RefCell<Option<Session>>,
 }
@@ -67,7 +67,7 @@ impl Netlink {
     }
 
     /// Awaits a request, and gives its error the name of what was asked.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         what: impl FnOnce() -> String,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,

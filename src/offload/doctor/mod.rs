@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::Status;
+use crate::machine::block_on;
 use crate::output::{Output, complain, table};
 use checks::ALL;
 use facts::{Place, gather};
 use verdict::{Check, Verdict};
 
-/// Exit status: 0 nothing is wrong (there may be warnings), 1 there is a problem, 2 wrong arguments, 4 no problem was seen, but not
-/// all could be asked.
+/// Exit status: 0 nothing is wrong (there may be warnings), 1 there is a problem, 2 wrong arguments, 3 there is
+/// no such PF, 4 no problem was seen, but not all could be asked.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     /// Only these checks.
     #[arg(long, value_name = "CHECK", value_delimiter = ',', value_parser = known)]
     only: Vec<String>,
+    /// Only this PF, by the name of its netdev or its PCI address.
+    #[arg(long, value_name = "PF")]
+    pf: Option<String>,
     /// Shows every check and what it is about, and asks nothing.
     #[arg(long)]
     list: bool,
@@ -71,14 +75,26 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
         let _ = write!(out, "{}", table(&rows));
         return Status::Fine;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let facts = match runtime {
-        Ok(runtime) => runtime.block_on(gather(&Place::new(&arguments.root))),
-        Err(error) => {
-            complain(&format!("cannot begin to ask: {error}"));
+    let mut facts = match block_on(gather(&Place::new(&arguments.root))) {
+        Ok(facts) => facts,
+        Err(why) => {
+            complain(&why);
             return Status::NoAnswer;
         }
     };
+    if let (Some(pf), Ok(nics)) = (&arguments.pf, &mut facts.nics) {
+        let known: Vec<String> = nics.iter().map(facts::Nic::name).collect();
+        nics.retain(|nic| nic.is_called(pf));
+        if nics.is_empty() {
+            let known = if known.is_empty() {
+                "this node has none".to_owned()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            complain(&format!("no PF is called {pf:?}: {known}"));
+            return Status::NoSuchThing;
+        }
+    }
     let report: Vec<_> = checks.map(|check| (check, (check.look)(&facts))).collect();
     let _ = match arguments.output {
         Output::Json => writeln!(out, "{:#}", render::json(&report)),

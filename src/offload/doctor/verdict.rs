@@ -97,6 +97,16 @@ pub(super) struct Check {
     pub(super) look: fn(&Facts) -> Vec<Finding>,
 }
 
+/// A word for a shell: names of netdevs, pods and switches are others' words, and a remedy is pasted.
+pub(super) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.:/@%+=,-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Several things in one sentence: the first few, and how many more.
 pub(super) fn few<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 6;
@@ -111,6 +121,14 @@ pub(super) fn few<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        assert_eq!(word("pci/0000:03:00.0"), "pci/0000:03:00.0");
+        assert_eq!(word("$(reboot)"), "'$(reboot)'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+        assert_eq!(word(""), "''");
+    }
 
     #[test]
     fn a_few_of_many() {

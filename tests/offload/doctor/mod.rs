@@ -2,7 +2,9 @@
 //! looked at in the lab's guest (tests/e2e).
 
 mod kernel;
+mod nic;
 mod node;
+mod ovs;
 mod plugin;
 
 use node::Node;
@@ -44,7 +46,7 @@ fn the_manual_has_every_check() {
 
 #[test]
 fn a_node_on_which_all_is_well() {
-    let node = Node::healthy();
+    let node = Node::with_ovs();
     let output = tool(&["doctor", "--root"]).arg(node.root()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let all = tool(&["doctor", "-o", "json", "--root"])

@@ -5,16 +5,52 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The parts of a whole node, in tests/fixtures/doctor.
-const PARTS: [&str; 2] = ["kernel", "plugin"];
+const PARTS: [&str; 3] = ["kernel", "nic", "plugin"];
+
+/// What Open vSwitch is told on a whole node: offload, tunnels, and the port of a pod with the first VF.
+const OVS: [&str; 4] = [
+    "init",
+    "set Open_vSwitch . other_config:hw-offload=true external_ids:ovn-encap-type=geneve external_ids:ovn-encap-ip=192.0.2.1",
+    "add-br br-int",
+    "add-port br-int p0_0 -- set Interface p0_0 external_ids:iface-id=web.default external_ids:vendor=kube-ovn \
+     external_ids:pod_name=web external_ids:pod_namespace=default external_ids:pod_netns=/run/netns/pod1",
+];
 
 /// The tools that remedies call, as they are on a fixture: they change its files. `$root` is its directory.
-const PROGRAMS: [(&str, &str); 2] = [
+const PROGRAMS: [(&str, &str); 7] = [
+    (
+        "ovs-vsctl",
+        r#"exec /usr/bin/ovs-vsctl --timeout=20 --db="unix:$root/run/openvswitch/db.sock" "$@""#,
+    ),
+    // ovs-vswitchd that has been restarted knows the keys that were set
+    ("ovs-ctl", r#"echo "ingress br-int" >> "$root/recorded.txt""#),
+    // dev eswitch set pci/ADDRESS mode MODE
+    (
+        "devlink",
+        r#"sed -i "s|^devlink $4 eswitch .*|devlink $4 eswitch $6|" "$root/recorded.txt""#,
+    ),
+    // -K NETDEV hw-tc-offload on
+    (
+        "ethtool",
+        r#"sed -i "s|^hw-tc-offload $2 .*|hw-tc-offload $2 $4|" "$root/recorded.txt""#,
+    ),
+    // link set NETDEV up|nomaster|mtu N
+    (
+        "ip",
+        r#"case $4 in
+up) echo 0x1003 > "$root/sys/class/net/$3/flags" ;;
+mtu) echo "$5" > "$root/sys/class/net/$3/mtu" ;;
+nomaster) rm "$root/sys/class/net/$3/master" ;;
+esac"#,
+    ),
     (
         "modprobe",
         r#"[ "$1" = -a ] && shift; for module; do echo "$module 16384 0 - Live 0x0" >> "$root/proc/modules"; done"#,
@@ -27,6 +63,18 @@ pub(crate) struct Node {
     dir: TempDir,
     /// kube-ovn-daemon, as far as it is looked at.
     daemon: Option<UnixListener>,
+    /// ovsdb-server and ovs-vswitchd, where they run.
+    servers: Vec<Server>,
+}
+
+/// A program that ends with the test.
+pub(crate) struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What a check found.
@@ -44,6 +92,7 @@ impl Node {
         let mut node = Self {
             dir: tempfile::tempdir().unwrap(),
             daemon: None,
+            servers: Vec::new(),
         };
         for part in PARTS {
             let file = format!("{}/tests/fixtures/doctor/{part}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -59,6 +108,71 @@ impl Node {
         }
         node.daemon_listens();
         node
+    }
+
+    /// The same with Open vSwitch: a database of its own, and an ovs-vswitchd that knows of no database, so that it changes nothing.
+    pub(crate) fn with_ovs() -> Self {
+        let mut node = Self::healthy();
+        node.lay("/run/openvswitch/");
+        node.ovsdb_server_starts();
+        node.vswitchd_starts();
+        for command in OVS {
+            node.vsctl(command);
+        }
+        node
+    }
+
+    pub(crate) fn ovsdb_server_starts(&mut self) {
+        let database = self.path("/run/openvswitch/conf.db").display().to_string();
+        if !Path::new(&database).exists() {
+            let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+            run(Command::new("ovsdb-tool").args(["create", &database, schema]));
+        }
+        let socket = self.path("/run/openvswitch/db.sock");
+        let remote = format!("--remote=punix:{}", socket.display());
+        self.start(
+            &["ovsdb-server", &database, &remote, "--no-chdir", "-vconsole:off"],
+            &socket,
+        );
+    }
+
+    pub(crate) fn vswitchd_starts(&mut self) {
+        let pid = self.path("/run/openvswitch/ovs-vswitchd.pid");
+        let (nowhere, pidfile) = ("unix:/nonexistent/db.sock", format!("--pidfile={}", pid.display()));
+        let command = [
+            "ovs-vswitchd",
+            nowhere,
+            &pidfile,
+            "--no-chdir",
+            "--disable-system",
+            "-vconsole:off",
+        ];
+        self.start(&command, &pid);
+    }
+
+    fn start(&mut self, command: &[&str], sign: &Path) {
+        let child = Command::new(command[0])
+            .args(&command[1..])
+            .env("OVS_RUNDIR", self.path("/run/openvswitch"))
+            .env("OVS_LOGDIR", self.root())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = child.unwrap_or_else(|e| panic!("{}, of Debian's package openvswitch-switch: {e}", command[0]));
+        self.servers.push(Server(child));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !sign.exists() {
+            assert!(Instant::now() < deadline, "no {}", sign.display());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn servers_end(&mut self) {
+        self.servers.clear();
+    }
+
+    /// Words for ovs-vsctl.
+    pub(crate) fn vsctl(&self, words: &str) {
+        self.shell(&[format!("ovs-vsctl --no-wait {words}")]);
     }
 
     pub(crate) fn daemon_listens(&mut self) {
@@ -181,7 +295,7 @@ impl Node {
         let root = self.root().display().to_string();
         let path = format!("{root}/programs:{}", std::env::var("PATH").unwrap());
         for line in lines {
-            let mut line = line.clone();
+            let mut line = line.replace("/usr/share/openvswitch/scripts/", "");
             for directory in ["/sys/", "/proc/", "/etc/", "/run/", "/opt/", "/var/"] {
                 line = line.replace(&format!(" {directory}"), &format!(" {root}{directory}"));
             }
@@ -193,4 +307,9 @@ impl Node {
             assert!(output.status.success(), "{line}: {output:?}");
         }
     }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
 }

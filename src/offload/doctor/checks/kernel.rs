@@ -158,26 +158,23 @@ fn ct_offload(facts: &Facts) -> Vec<Finding> {
         ))
         .note("boot a kernel with CONFIG_NET_TC_SKB_EXT=y (those of Ubuntu and of RHEL have it, Debian's do not), or do without connection tracking: see ovn-load-balancer and ovn-acl")
     };
-    let kernel = &facts.kernel;
-    let by_options = kernel.options.as_ref().map(|options| {
-        let set = options.set.contains_key(OPTION);
-        (
-            set,
-            format!("{OPTION} is {}set in {}", if set { "" } else { "not " }, options.file),
-        )
-    });
-    let (is_set, evidence) = match (by_options, &kernel.has_skb_ext) {
-        (Ok(known), _) => known,
-        (Err(_), Ok(true)) => (true, "/proc/kallsyms has tc_skb_ext_tc_enable".to_owned()),
-        // kernels before 5.18 have the option without the function
-        (Err(_), Ok(false)) if kernel.release.as_deref().ok().and_then(number) >= Some((5, 18)) => {
-            (false, "/proc/kallsyms lacks tc_skb_ext_tc_enable".to_owned())
+    // what the running Open vSwitch has reached counts more than what the kernel could
+    match &facts.shares_recirculation {
+        Ok(Some(true)) => {
+            return one(Finding::ok(
+                "the data path ovs-system shares its recirculation IDs with tc",
+            ));
         }
-        (Err(why), _) => return one(Finding::unknown(why)),
-    };
-    one(if is_set {
-        Finding::ok(evidence)
-    } else {
-        lacking(evidence)
+        Ok(Some(false)) if facts.kernel.options.is_err() => {
+            return one(lacking(
+                "the data path ovs-system does not share its recirculation IDs with tc".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    one(match &facts.kernel.options {
+        Ok(options) if options.set.contains_key(OPTION) => Finding::ok(format!("{OPTION} is set in {}", options.file)),
+        Ok(options) => lacking(format!("{OPTION} is not set in {}", options.file)),
+        Err(why) => Finding::unknown(why),
     })
 }

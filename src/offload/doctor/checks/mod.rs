@@ -1,12 +1,23 @@
 //! Every check: from facts to findings, and nothing else.
 
 mod kernel;
+mod nic;
 mod node;
+mod ovs;
+mod ports;
+mod representor;
 
 use super::verdict::{Check, Finding};
 
 /// All checks, in the order in which one would look: what comes first can be the cause of what comes later.
-pub(super) const ALL: &[&[Check]] = &[kernel::CHECKS, node::CHECKS];
+pub(super) const ALL: &[&[Check]] = &[
+    kernel::CHECKS,
+    nic::CHECKS,
+    representor::CHECKS,
+    ovs::CHECKS,
+    ports::CHECKS,
+    node::CHECKS,
+];
 
 /// One finding.
 fn one(finding: Finding) -> Vec<Finding> {

@@ -1,11 +1,16 @@
 //! The kernel: its version, how it was built, and what of it is loaded.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 
 use super::{Asked, Place};
 
 /// A configuration has some 10,000 lines.
 const MAX_CONFIG: u64 = 4 * 1024 * 1024;
+/// There with `CONFIG_IKCONFIG_PROC`.
+const COMPRESSED: &str = "/proc/config.gz";
 /// `modules.dep` of a distribution's kernel has about 1 MB.
 const MAX_LIST: u64 = 16 * 1024 * 1024;
 
@@ -36,8 +41,6 @@ pub(in super::super) struct Kernel {
     pub(in super::super) modules: Asked<BTreeMap<&'static str, Module>>,
     /// Whether it loads modules when they are first needed, and if not, why.
     pub(in super::super) loads_modules: Asked<()>,
-    /// Whether it has `tc_skb_ext_tc_enable`, which only kernels with `CONFIG_NET_TC_SKB_EXT` have.
-    pub(in super::super) has_skb_ext: Asked<bool>,
 }
 
 /// The kernel's configuration.
@@ -77,7 +80,6 @@ pub(super) fn gather(place: &Place) -> Kernel {
         .clone()
         .and_then(|release| modules(place, &release, options.as_ref().ok()));
     Kernel {
-        has_skb_ext: has_skb_ext(place),
         loads_modules: loads_modules(place),
         modules,
         options,
@@ -85,7 +87,7 @@ pub(super) fn gather(place: &Place) -> Kernel {
     }
 }
 
-/// Distributions put it beside the kernel, beside its modules, or with its headers.
+/// Distributions put it beside the kernel, beside its modules, or with its headers; some kernels know it themselves.
 fn options(place: &Place, release: &str) -> Asked<Options> {
     let files = [
         format!("/boot/config-{release}"),
@@ -95,22 +97,39 @@ fn options(place: &Place, release: &str) -> Asked<Options> {
         format!("/usr/src/linux-headers-{release}/.config"),
     ];
     for file in &files {
-        let Some(text) = place.text(file, MAX_CONFIG)? else {
-            continue;
-        };
-        let lines = text.lines().filter_map(|line| line.trim().split_once('='));
-        let set: BTreeMap<String, String> = lines
-            .filter(|(key, _)| key.starts_with("CONFIG_"))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        if !set.is_empty() {
-            return Ok(Options {
-                file: file.clone(),
-                set,
-            });
+        if let Some(text) = place.text(file, MAX_CONFIG)?
+            && let Some(options) = parse(file, &text)
+        {
+            return Ok(options);
         }
     }
-    Err(format!("the kernel's configuration is in none of {}", files.join(", ")))
+    if let Some(compressed) = place.read(COMPRESSED, MAX_CONFIG)? {
+        let mut text = String::new();
+        let read = GzDecoder::new(compressed.as_slice())
+            .take(MAX_CONFIG)
+            .read_to_string(&mut text);
+        read.map_err(|error| format!("{COMPRESSED}: {error}"))?;
+        if let Some(options) = parse(COMPRESSED, &text) {
+            return Ok(options);
+        }
+    }
+    Err(format!(
+        "the kernel's configuration is neither in {COMPRESSED} nor in {}",
+        files.join(", ")
+    ))
+}
+
+/// What is set; nothing for what is no configuration.
+fn parse(file: &str, text: &str) -> Option<Options> {
+    let lines = text.lines().filter_map(|line| line.trim().split_once('='));
+    let set: BTreeMap<String, String> = lines
+        .filter(|(key, _)| key.starts_with("CONFIG_"))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    (!set.is_empty()).then(|| Options {
+        file: file.to_owned(),
+        set,
+    })
 }
 
 fn modules(place: &Place, release: &str, options: Option<&Options>) -> Asked<BTreeMap<&'static str, Module>> {
@@ -171,13 +190,4 @@ fn loads_modules(place: &Place) -> Asked<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The function is in kernels with `CONFIG_NET_TC_SKB_EXT` since v5.18 (35d39fecbc24, "net/sched: Enable tc skb ext allocation on
-/// chain miss only when needed").
-fn has_skb_ext(place: &Place) -> Asked<bool> {
-    const FILE: &str = "/proc/kallsyms";
-    let is_it = |line: &[u8]| line.split(|b| *b == b' ').nth(2) == Some(b"tc_skb_ext_tc_enable");
-    let found = place.any_line(FILE, is_it)?;
-    found.ok_or_else(|| format!("{FILE} does not exist"))
 }

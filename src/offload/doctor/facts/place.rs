@@ -1,7 +1,7 @@
 //! Where facts are read: this machine, or a directory that holds the files of another one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,11 @@ pub(in super::super) struct Place {
 impl Place {
     pub(in super::super) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// Whether this is the machine itself, whose kernel can be asked.
+    pub(in super::super) fn is_this_machine(&self) -> bool {
+        self.root == Path::new("/")
     }
 
     /// Where a file of the machine is, by its absolute path there.
@@ -43,19 +48,6 @@ impl Place {
     pub(in super::super) fn text(&self, path: &str, most: u64) -> Asked<Option<String>> {
         let bytes = self.read(path, most)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
-    }
-
-    /// Whether a line of a large file is as wanted; `None` without the file.
-    pub(in super::super) fn any_line(&self, path: &str, wanted: impl Fn(&[u8]) -> bool) -> Asked<Option<bool>> {
-        let Some(file) = self.open(path)? else {
-            return Ok(None);
-        };
-        for line in BufReader::new(file).split(b'\n') {
-            if wanted(&line.map_err(|error| format!("{path}: {error}"))?) {
-                return Ok(Some(true));
-            }
-        }
-        Ok(Some(false))
     }
 
     pub(in super::super) fn exists(&self, path: &str) -> bool {

@@ -1,0 +1,255 @@
+//! Open vSwitch.
+
+use kube_ovn::ovs::BRIDGE;
+
+use super::one;
+use crate::doctor::facts::{Database, Facts, Ovs};
+use crate::doctor::verdict::{Check, Finding, few, word};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "ovsdb-server",
+        what: "Open vSwitch' database answers",
+        look: ovsdb_server,
+    },
+    Check {
+        id: "ovs-vswitchd",
+        what: "ovs-vswitchd answers",
+        look: ovs_vswitchd,
+    },
+    Check {
+        id: "br-int",
+        what: "there is br-int, in the kernel's data path",
+        look: br_int,
+    },
+    Check {
+        id: "ovs-hw-offload",
+        what: "Open vSwitch is told to offload",
+        look: hw_offload,
+    },
+    Check {
+        id: "ovs-restarted",
+        what: "ovs-vswitchd has been restarted since, and does offload",
+        look: restarted,
+    },
+    Check {
+        id: "tc-policy",
+        what: "flows may go into hardware and into software",
+        look: tc_policy,
+    },
+    Check {
+        id: "mirror",
+        what: "br-int mirrors nothing",
+        look: mirror,
+    },
+    Check {
+        id: "tunnel-type",
+        what: "tunnels are of a kind that NICs offload",
+        look: tunnel_type,
+    },
+    Check {
+        id: "mtu",
+        what: "what pods send fits into a tunnel",
+        look: mtu,
+    },
+];
+
+/// Lines that restart Open vSwitch on this node.
+fn restart(ovs: &Ovs) -> String {
+    if ovs.is_in_pod {
+        "kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)".to_owned()
+    } else {
+        "/usr/share/openvswitch/scripts/ovs-ctl --no-ovsdb-server --system-id=random restart".to_owned()
+    }
+}
+
+/// Nobody answers: it may run in a pod that is gone.
+fn start(finding: Finding) -> Finding {
+    finding
+        .remedy("kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)")
+        .note(
+            "where Open vSwitch is a service of the host and not Kube-OVN's pod: systemctl restart openvswitch-switch",
+        )
+}
+
+/// What a look says of the database; what can't be read is another check's problem.
+fn with(facts: &Facts, look: impl FnOnce(&Database) -> Finding) -> Vec<Finding> {
+    one(match &facts.ovs.database {
+        Ok(database) => look(database),
+        Err(_) => Finding::unknown("Open vSwitch' database does not answer: see ovsdb-server"),
+    })
+}
+
+fn ovsdb_server(facts: &Facts) -> Vec<Finding> {
+    one(match &facts.ovs.database {
+        Ok(_) => Finding::ok("it answers at /run/openvswitch/db.sock"),
+        Err(why) => start(Finding::problem(why)),
+    })
+}
+
+fn ovs_vswitchd(facts: &Facts) -> Vec<Finding> {
+    one(match &facts.ovs.vswitchd {
+        Ok(version) => Finding::ok(version),
+        Err(why) => start(Finding::problem(why)),
+    })
+}
+
+fn br_int(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| match &database.bridge {
+        Some(bridge) if bridge.datapath_type == "netdev" => Finding::problem(format!(
+            "{BRIDGE} has datapath_type=netdev: its flows are in user space, where only DPDK's NICs offload"
+        ))
+        .note("in Kube-OVN the image with DPDK makes it so: use the other one on nodes whose NICs are the kernel's"),
+        Some(bridge) => Finding::ok(format!("{} ports in the kernel's data path", bridge.ports.len())),
+        None => Finding::problem(format!("there is no bridge {BRIDGE}, which ovn-controller makes"))
+            .remedy("kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)")
+            .note("ovn-controller's log says why: /var/log/ovn/ovn-controller.log"),
+    })
+}
+
+fn hw_offload(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        let found = match database.other_config.get("hw-offload").map(String::as_str) {
+            Some("true") => return Finding::ok("Open_vSwitch other_config:hw-offload=true"),
+            Some(other) => format!("{other:?}"),
+            None => "not set".to_owned(),
+        };
+        let finding = Finding::problem(format!(
+            "Open_vSwitch other_config:hw-offload is {found}, expected true"
+        ));
+        if facts.ovs.is_in_pod {
+            // its script sets the key anew whenever it starts (dist/images/start-ovs.sh), so the pod must be told
+            finding
+                .remedy("kubectl -n kube-system set env daemonset/ovs-ovn HW_OFFLOAD=true")
+                .note(
+                    "restarts Open vSwitch on every node, one after the other; traffic of pods stands still meanwhile",
+                )
+        } else {
+            finding
+                .remedy("ovs-vsctl --no-wait set Open_vSwitch . other_config:hw-offload=true")
+                .remedy(restart(&facts.ovs))
+                .note("where Open vSwitch is Kube-OVN's pod: kubectl -n kube-system set env daemonset/ovs-ovn HW_OFFLOAD=true")
+        }
+    })
+}
+
+/// ovs-vswitchd reads hw-offload once, when it starts, and tells nobody. But with it each port of the kernel's data path gets an ingress
+/// or clsact qdisc at once (`netdev_tc_init_flow_api`, lib/netdev-offload-tc.c), and without it none.
+fn restarted(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        if database.other_config.get("hw-offload").map(String::as_str) != Some("true") {
+            return Finding::irrelevant("hw-offload is not set: see ovs-hw-offload");
+        }
+        let all = facts.ovs.netdevs.len();
+        match &facts.ovs.ingress {
+            Err(why) => Finding::unknown(why),
+            Ok(_) if all == 0 => Finding::unknown("no port of br-int is a netdev of this host, by which it could be told"),
+            Ok(with) if with.is_empty() => Finding::problem(format!(
+                "hw-offload is set, but none of {} has the ingress qdisc that ovs-vswitchd gives to ports when it offloads: it has not been \
+                 restarted since the key was set",
+                few(facts.ovs.netdevs.keys())
+            ))
+            .remedy(restart(&facts.ovs))
+            .note("flows of pods without offload stand still for a moment, too"),
+            Ok(with) => Finding::ok(format!("{} of {all} ports of {BRIDGE} have its ingress qdisc", with.len())),
+        }
+    })
+}
+
+fn tc_policy(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        let finding = match database.other_config.get("tc-policy").map(String::as_str) {
+            None | Some("none") => return Finding::ok("Open_vSwitch other_config:tc-policy is none: both"),
+            Some("skip_hw") => Finding::problem(
+                "Open_vSwitch other_config:tc-policy is skip_hw: flows go into tc, and never into hardware",
+            ),
+            Some("skip_sw") => Finding::warning(
+                "Open_vSwitch other_config:tc-policy is skip_sw: what the NIC refuses goes to Open vSwitch' own data path and not to tc's \
+                 software, which is slower for some flows and faster for others",
+            ),
+            Some(other) => Finding::warning(format!(
+                "Open_vSwitch other_config:tc-policy is {other:?}, which is none of none, skip_sw, skip_hw; it counts as none"
+            )),
+        };
+        finding
+            .remedy("ovs-vsctl --no-wait remove Open_vSwitch . other_config tc-policy")
+            .remedy(restart(&facts.ovs))
+    })
+}
+
+fn mirror(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        let mirrors = database.bridge.as_ref().map(|bridge| bridge.mirrors.as_slice());
+        let mirrors = mirrors.unwrap_or_default();
+        if mirrors.is_empty() {
+            return Finding::ok(format!("{BRIDGE} has no mirror that copies anything"));
+        }
+        let names = few(mirrors.iter().map(|(name, what)| format!("{name} copies {what}")));
+        Finding::problem(format!(
+            "{BRIDGE}: {names}: each flow that is copied to an internal port is refused by the NIC"
+        ))
+        .remedy(format!("ovs-vsctl --no-wait clear Bridge {BRIDGE} mirrors"))
+        .note("Kube-OVN makes it again unless ENABLE_MIRROR=false (kube-ovn-cni's --enable-mirror=false), and for pods with the annotation ovn.kubernetes.io/mirror")
+    })
+}
+
+fn tunnel_type(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        match database.external_ids.get("ovn-encap-type").map(String::as_str) {
+            None => Finding::irrelevant("external_ids:ovn-encap-type is not set: this node has no tunnels"),
+            Some(kinds) if kinds.split(',').any(|kind| kind == "stt") => Finding::problem(format!(
+                "external_ids:ovn-encap-type is {kinds:?}: no NIC offloads stt"
+            ))
+            .remedy("ovs-vsctl --no-wait set Open_vSwitch . external_ids:ovn-encap-type=geneve")
+            .note(
+                "all nodes must have the same, and Kube-OVN's setting is TUNNEL_TYPE=geneve; pods' MTU changes with it",
+            ),
+            Some(kinds) => Finding::ok(format!("external_ids:ovn-encap-type is {kinds}")),
+        }
+    })
+}
+
+/// What a tunnel adds to a packet of IPv4: Ethernet, IP, UDP, and for geneve its header with OVN's option of 8 bytes. Kube-OVN keeps 100
+/// for geneve when it computes the MTU of pods (pkg/util/const.go).
+fn overhead(kind: &str) -> u32 {
+    match kind {
+        "vxlan" => 50,
+        "stt" => 72,
+        _ => 58,
+    }
+}
+
+fn mtu(facts: &Facts) -> Vec<Finding> {
+    with(facts, |database| {
+        let tunnel = match &facts.ovs.tunnel {
+            Ok(Some(tunnel)) => tunnel,
+            Ok(None) => {
+                return Finding::irrelevant("no netdev here has external_ids:ovn-encap-ip: this node has no tunnels");
+            }
+            Err(why) => return Finding::unknown(why),
+        };
+        let kind = database
+            .external_ids
+            .get("ovn-encap-type")
+            .map_or("geneve", String::as_str);
+        let ports = database.bridge.iter().flat_map(|bridge| &bridge.ports);
+        let largest = ports
+            .filter(|port| port.is_pods())
+            .filter_map(|port| Some((facts.ovs.netdevs.get(&port.name)?.mtu, port.name.as_str())))
+            .max();
+        let Some((mtu, name)) = largest else {
+            return Finding::irrelevant(format!("no pod's port is in {BRIDGE}"));
+        };
+        let needed = mtu + overhead(kind);
+        let text = format!(
+            "port {name} has MTU {mtu}, with {kind} {needed}; {} has {}",
+            tunnel.netdev, tunnel.mtu
+        );
+        if needed <= tunnel.mtu {
+            return Finding::ok(text);
+        }
+        Finding::warning(format!("{text}: large packets to other nodes are cut or lost, and no NIC cuts packets"))
+            .remedy(format!("ip link set {} mtu {needed}", word(&tunnel.netdev)))
+            .note("switches and the other nodes must take it, too; else give the Subnet a smaller mtu. Ports of underlay subnets use no tunnel")
+    })
+}
