@@ -233,6 +233,72 @@ fn what_a_kustomization_names_is_there() {
     }
 }
 
+/// `add` at the end of a list, as RFC 6902 has it.
+fn patched(mut document: Value, patch: &Value) -> Value {
+    for operation in patch.as_array().unwrap() {
+        assert_eq!(operation["op"], "add");
+        let list = operation["path"].as_str().unwrap().strip_suffix("/-").unwrap();
+        let list = document.pointer_mut(list).and_then(Value::as_array_mut);
+        list.unwrap().push(operation["value"].clone());
+    }
+    document
+}
+
+#[test]
+fn the_patch_lets_the_plugin_be_installed_last() {
+    // the init containers of Kube-OVN v1.13 and later, and the volume that install-cni writes to; those before have install-cni alone
+    let theirs = json!({"spec": {"template": {"spec": {
+        "initContainers": [{"name": "hostpath-init"}, {"name": "install-cni", "volumeMounts": [{"name": "cni-bin", "mountPath": "/opt/cni/bin"}]}],
+        "volumes": [{"name": "cni-bin", "hostPath": {"path": "/opt/cni/bin"}}],
+    }}}});
+    let patch = &yaml(&read("kube-ovn-cni/patch.yaml"), "patch.yaml")[0];
+    let patched = patched(theirs, patch);
+    let containers = patched.pointer("/spec/template/spec/initContainers").unwrap();
+    let ours = &containers[2];
+    assert_eq!(ours["volumeMounts"], containers[1]["volumeMounts"]);
+    assert_eq!(ours["args"], json!(["install"]));
+}
+
+#[test]
+fn each_container_of_ours_has_the_least_privileges_and_this_version() {
+    let documents = documents();
+    let patch = &yaml(&read("kube-ovn-cni/patch.yaml"), "patch.yaml")[0];
+    let of_daemonset = |daemonset: &&Document| {
+        daemonset
+            .value
+            .pointer("/spec/template/spec/containers/0")
+            .cloned()
+            .unwrap()
+    };
+    let mut containers: Vec<Value> = of_kind(&documents, "DaemonSet").iter().map(of_daemonset).collect();
+    assert_eq!(containers.len(), 2);
+    containers.push(patch[0]["value"].clone());
+    for container in containers {
+        assert_eq!(
+            container["securityContext"],
+            json!({
+                "runAsUser": 0, "runAsGroup": 0, "privileged": false, "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+            }),
+            "{container}"
+        );
+        let mounts = json!([{"name": "cni-bin", "mountPath": "/opt/cni/bin"}]);
+        assert_eq!(container["volumeMounts"], mounts);
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        patch[0]["value"]["image"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!(":{version}"))
+    );
+    let images = of_kind(&documents, "Kustomization")
+        .into_iter()
+        .filter_map(|file| file.value["images"].as_array());
+    let tags: Vec<&Value> = images.flatten().map(|image| &image["newTag"]).collect();
+    assert_eq!(tags, [version, version]);
+}
+
 #[test]
 fn kube_ovns_own_settings_agree() {
     let env: BTreeMap<String, String> = read("kube-ovn/install.env")

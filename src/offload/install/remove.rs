@@ -47,15 +47,15 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
     if !arguments.stay {
         return once(arguments, out);
     }
-    let mut status = Status::Fine;
     let waited = stay::after(|| {
         let mut text = Vec::new();
-        status = once(arguments, &mut text);
+        let status = once(arguments, &mut text);
         // at once: this process does not end
         let _ = io::stdout().write_all(&text).and_then(|()| io::stdout().flush());
+        status
     });
     match waited {
-        Ok(()) => status,
+        Ok(status) => status,
         Err(Failure(status, message)) => {
             complain(&message);
             status

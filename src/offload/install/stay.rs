@@ -70,11 +70,14 @@ fn stay(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Does one thing, then nothing until a signal says that it is enough.
-pub(super) fn after(work: impl FnOnce()) -> Result<(), Failure> {
+/// Does one thing and, if it was done, nothing until a signal says that it is enough.
+pub(super) fn after(work: impl FnOnce() -> Status) -> Result<Status, Failure> {
     let signals = signals().map_err(refused("wait for signals"))?;
-    work();
-    signals.read_signal().map(drop).map_err(refused("wait for signals"))
+    let status = work();
+    if status == Status::Fine {
+        signals.read_signal().map_err(refused("wait for signals"))?;
+    }
+    Ok(status)
 }
 
 fn refused(what: &'static str) -> impl Fn(Errno) -> Failure {
