@@ -80,20 +80,30 @@ pub struct Given {
     pub uid: String,
 }
 
-/// The PCI devices that kubelet's checkpoint names; none when there is no checkpoint, as on a node without kubelet.
-pub fn given() -> Result<Vec<Given>, String> {
-    given_in(Path::new(CHECKPOINT))
+/// What kubelet's checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allocations {
+    /// The PCI devices that it has given to pods.
+    pub given: Vec<Given>,
+    /// The resources that device plugins offer, and the IDs of the devices of each.
+    pub registered: Vec<(String, Vec<String>)>,
 }
 
-fn given_in(checkpoint: &Path) -> Result<Vec<Given>, String> {
+/// The PCI devices that kubelet's checkpoint names; none when there is no checkpoint, as on a node without kubelet.
+pub fn given() -> Result<Vec<Given>, String> {
+    Ok(allocations(Path::new(CHECKPOINT))?.map_or_else(Vec::new, |found| found.given))
+}
+
+/// What a checkpoint says; nothing when there is none.
+pub fn allocations(checkpoint: &Path) -> Result<Option<Allocations>, String> {
     let why = |why: String| format!("{}: {why}", checkpoint.display());
     let Some(bytes) = read(checkpoint, MAX_CHECKPOINT).map_err(|e| why(e.to_string()))? else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let Checkpoint { data } =
         serde_json::from_slice(&bytes).map_err(|e| why(format!("it has another form than expected: {e}")))?;
     let entries = data.entries.unwrap_or_default();
-    let all = entries.iter().flat_map(|entry| {
+    let given = entries.iter().flat_map(|entry| {
         entry.ids().filter_map(|id| {
             Some(Given {
                 device: id.parse().ok()?,
@@ -102,7 +112,13 @@ fn given_in(checkpoint: &Path) -> Result<Vec<Given>, String> {
             })
         })
     });
-    Ok(all.collect())
+    let registered = data.registered.unwrap_or_default().into_iter();
+    Ok(Some(Allocations {
+        given: given.collect(),
+        registered: registered
+            .map(|(resource, ids)| (cut(&resource, MAX_SHOWN), ids.unwrap_or_default()))
+            .collect(),
+    }))
 }
 
 /// Where a node's allocations are written down.
@@ -164,6 +180,8 @@ struct Checkpoint {
 struct Data {
     #[serde(rename = "PodDeviceEntries")]
     entries: Option<Vec<Entry>>,
+    #[serde(rename = "RegisteredDevices")]
+    registered: Option<BTreeMap<String, Option<Vec<String>>>>,
 }
 
 #[derive(Deserialize)]
@@ -294,15 +312,23 @@ mod tests {
     fn all_that_were_given() {
         let node = tempfile::tempdir().unwrap();
         let file = node.path().join("checkpoint");
-        assert_eq!(given_in(&file), Ok(Vec::new()));
+        assert_eq!(allocations(&file), Ok(None));
         let text = checkpoint(&[
             (UID, json!({"-1": null, "1": ["0000:03:00.2", "mlx5_core.sf.4"]})),
             ("other", json!(["0000:03:00.3"])),
             ("none", json!(null)),
         ]);
         fs::write(&file, text).unwrap();
-        let given: Vec<_> = given_in(&file)
-            .unwrap()
+        let found = allocations(&file).unwrap().unwrap();
+        assert_eq!(
+            found.registered,
+            [(
+                "mellanox.com/cx5".to_owned(),
+                vec!["0000:03:00.2".to_owned(), "0000:03:00.3".to_owned()]
+            )]
+        );
+        let given: Vec<_> = found
+            .given
             .into_iter()
             .map(|given| (given.device.to_string(), given.uid))
             .collect();
@@ -314,7 +340,7 @@ mod tests {
             ]
         );
         fs::write(&file, "{").unwrap();
-        assert!(given_in(&file).unwrap_err().contains("another form"));
+        assert!(allocations(&file).unwrap_err().contains("another form"));
     }
 
     #[test]

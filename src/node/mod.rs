@@ -12,7 +12,7 @@ mod socket;
 
 use std::path::Path;
 
-pub use allocation::{Given, Unallocated, given, is_allocated};
+pub use allocation::{Allocations, Given, Unallocated, allocations, given, is_allocated};
 pub use config::{Allocation, Config, Deadlines, Error, Offload, PATH};
 pub use devinfo::{DeviceFacts, Ignored, update_device_info};
 pub use file::{Unfit, append};

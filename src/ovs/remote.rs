@@ -52,11 +52,22 @@ impl FromStr for Remote {
         let other = || NoRemote::Other(quoted(text, MAX_SHOWN));
         match text.split_once(':') {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
-            Some(("tcp", address)) => address.parse().map(Self::Tcp).map_err(|_| other()),
+            Some(("tcp", address)) => tcp(address).map(Self::Tcp).ok_or_else(other),
             Some(("ssl", _)) => Err(NoRemote::Tls(quoted(text, MAX_SHOWN))),
             _ => Err(other()),
         }
     }
+}
+
+/// An address with a port. Kube-OVN puts IPv4 addresses into brackets as well (`gen_conn_str` in dist/images/start-ovs.sh).
+fn tcp(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.rsplit_once(':')?;
+    let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+    // IPv6 without brackets has no port that one could tell
+    if bare == ip && ip.contains(':') {
+        return None;
+    }
+    Some(SocketAddr::new(bare.parse().ok()?, port.parse().ok()?))
 }
 
 impl Remote {
@@ -98,16 +109,23 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let all: Vec<String> = Remote::list("tcp:10.0.0.1:6642,tcp:[fd00::1]:6642, unix:/run/ovn/ovnsb_db.sock,,")
-            .map(|one| one.unwrap().to_string())
-            .collect();
+        let all: Vec<String> =
+            Remote::list("tcp:10.0.0.1:6642,tcp:[10.0.0.2]:6642,tcp:[fd00::1]:6642, unix:/run/ovn/ovnsb_db.sock,,")
+                .map(|one| one.unwrap().to_string())
+                .collect();
         assert_eq!(
             all,
-            ["tcp:10.0.0.1:6642", "tcp:[fd00::1]:6642", "/run/ovn/ovnsb_db.sock"]
+            [
+                "tcp:10.0.0.1:6642",
+                "tcp:10.0.0.2:6642",
+                "tcp:[fd00::1]:6642",
+                "/run/ovn/ovnsb_db.sock"
+            ]
         );
         for (text, why) in [
             ("ssl:10.0.0.1:6642", "is spoken with TLS"),
             ("tcp:10.0.0.1", "is no address"),
+            ("tcp:fd00::1:6642", "is no address"),
             ("tcp:name:6642", "is no address"),
             ("unix:relative", "is no address"),
             ("", "is no address"),

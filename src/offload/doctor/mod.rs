@@ -4,6 +4,7 @@
 
 mod checks;
 mod facts;
+mod progress;
 mod render;
 mod verdict;
 
@@ -17,7 +18,8 @@ use crate::Status;
 use crate::machine::block_on;
 use crate::output::{Output, complain, table};
 use checks::ALL;
-use facts::{Place, gather};
+use facts::{CONFIGURATIONS, PLUGINS, Place, Told, gather};
+use progress::Progress;
 use verdict::{Check, Verdict};
 
 /// Exit status: 0 nothing is wrong (there may be warnings), 1 there is a problem, 2 wrong arguments, 3 there is
@@ -41,6 +43,15 @@ pub(crate) struct Arguments {
     /// Only this PF, by the name of its netdev or its PCI address.
     #[arg(long, value_name = "PF")]
     pf: Option<String>,
+    /// The address of OVN's northbound database, where it is not found: unix:FILE or tcp:IP:PORT.
+    #[arg(long, value_name = "ADDRESS")]
+    nb: Option<String>,
+    /// The directory of the runtime's CNI configurations.
+    #[arg(long, value_name = "DIR", default_value = CONFIGURATIONS)]
+    cni_conf: String,
+    /// The directory of the runtime's CNI plugins.
+    #[arg(long, value_name = "DIR", default_value = PLUGINS)]
+    cni_bin: String,
     /// Shows every check and what it is about, and asks nothing.
     #[arg(long)]
     list: bool,
@@ -75,13 +86,20 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
         let _ = write!(out, "{}", table(&rows));
         return Status::Fine;
     }
-    let mut facts = match block_on(gather(&Place::new(&arguments.root))) {
+    let told = Told {
+        north: arguments.nb.as_deref(),
+        configurations: &arguments.cni_conf,
+        plugins: &arguments.cni_bin,
+    };
+    let mut progress = Progress::begin();
+    let mut facts = match block_on(gather(&Place::new(&arguments.root), &told, |what| progress.show(what))) {
         Ok(facts) => facts,
         Err(why) => {
             complain(&why);
             return Status::NoAnswer;
         }
     };
+    drop(progress);
     if let (Some(pf), Ok(nics)) = (&arguments.pf, &mut facts.nics) {
         let known: Vec<String> = nics.iter().map(facts::Nic::name).collect();
         nics.retain(|nic| nic.is_called(pf));

@@ -1,9 +1,12 @@
 //! `doctor`: each check on a node that lacks what it looks for. What is files is laid out in a directory; what must be a kernel's is
 //! looked at in the lab's guest (tests/e2e).
 
+mod host;
 mod kernel;
+mod kubernetes;
 mod nic;
 mod node;
+mod ovn;
 mod ovs;
 mod plugin;
 
@@ -46,7 +49,7 @@ fn the_manual_has_every_check() {
 
 #[test]
 fn a_node_on_which_all_is_well() {
-    let node = Node::with_ovs();
+    let node = Node::with_ovn();
     let output = tool(&["doctor", "--root"]).arg(node.root()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let all = tool(&["doctor", "-o", "json", "--root"])

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The parts of a whole node, in tests/fixtures/doctor.
-const PARTS: [&str; 3] = ["kernel", "nic", "plugin"];
+const PARTS: [&str; 4] = ["kernel", "nic", "kubernetes", "plugin"];
 
 /// What Open vSwitch is told on a whole node: offload, tunnels, and the port of a pod with the first VF.
 const OVS: [&str; 4] = [
@@ -25,7 +25,24 @@ const OVS: [&str; 4] = [
 ];
 
 /// The tools that remedies call, as they are on a fixture: they change its files. `$root` is its directory.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 10] = [
+    (
+        "ovn-nbctl",
+        r#"exec /usr/bin/ovn-nbctl --timeout=20 --db="unix:$root/run/ovn/ovnnb_db.sock" "$@""#,
+    ),
+    // general reload
+    (
+        "nmcli",
+        r#"grep -o 'p0[_v]*[0-9]' "$root"/etc/NetworkManager/conf.d/* | while read -r name; do
+index=$(cat "$root/sys/class/net/$name/ifindex")
+echo managed=false > "$root/run/NetworkManager/devices/$index"
+done"#,
+    ),
+    // this project's own tool, in the node's directory
+    (
+        "kube-ovn-offload",
+        r#"exec "$KUBE_OVN_OFFLOAD" "$@" --bin-dir "$root/opt/cni/bin" --conf-dir "$root/etc/cni/net.d""#,
+    ),
     (
         "ovs-vsctl",
         r#"exec /usr/bin/ovs-vsctl --timeout=20 --db="unix:$root/run/openvswitch/db.sock" "$@""#,
@@ -106,6 +123,8 @@ impl Node {
             fs::write(&file, script).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         }
+        let mark = format!("\u{1}kube-ovn-offload's plugin {}\u{1}", env!("CARGO_PKG_VERSION"));
+        fs::write(node.make("/opt/cni/bin/kube-ovn"), mark).unwrap();
         node.daemon_listens();
         node
     }
@@ -120,6 +139,32 @@ impl Node {
             node.vsctl(command);
         }
         node
+    }
+
+    /// The same with OVN: a northbound database with a logical switch.
+    pub(crate) fn with_ovn() -> Self {
+        let mut node = Self::with_ovs();
+        let database = node.make("/run/ovn/ovnnb_db.db").display().to_string();
+        run(Command::new("ovsdb-tool").args(["create", &database, "/usr/share/ovn/ovn-nb.ovsschema"]));
+        let socket = node.path("/run/ovn/ovnnb_db.sock");
+        let remote = format!("--remote=punix:{}", socket.display());
+        let unixctl = format!("--unixctl={}", node.path("/run/ovn/ovnnb_db.ctl").display());
+        let command = [
+            "ovsdb-server",
+            &database,
+            &remote,
+            &unixctl,
+            "--no-chdir",
+            "-vconsole:off",
+        ];
+        node.start(&command, &socket);
+        node.nbctl("init -- ls-add blue");
+        node
+    }
+
+    /// Words for ovn-nbctl.
+    pub(crate) fn nbctl(&self, words: &str) {
+        self.shell(&[format!("ovn-nbctl {words}")]);
     }
 
     pub(crate) fn ovsdb_server_starts(&mut self) {
@@ -302,6 +347,7 @@ impl Node {
             let output = Command::new("sh")
                 .args(["-c", &line])
                 .env("PATH", &path)
+                .env("KUBE_OVN_OFFLOAD", env!("CARGO_BIN_EXE_kube-ovn-offload"))
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{line}: {output:?}");

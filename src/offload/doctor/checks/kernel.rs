@@ -156,7 +156,7 @@ fn ct_offload(facts: &Facts) -> Vec<Finding> {
             "{evidence}: Open vSwitch puts no flow that recirculates into tc (\"recirc_id sharing not supported\" in its log), so what \
              goes through connection tracking (stateful ACLs, network policies, load balancers) is never offloaded"
         ))
-        .note("boot a kernel with CONFIG_NET_TC_SKB_EXT=y (those of Ubuntu and of RHEL have it, Debian's do not), or do without connection tracking: see ovn-load-balancer and ovn-acl")
+        .note("boot a kernel with CONFIG_NET_TC_SKB_EXT=y (Debian's 6.1 and 6.12 lack it), or do without connection tracking: see ovn-load-balancer and ovn-acl")
     };
     // what the running Open vSwitch has reached counts more than what the kernel could
     match &facts.shares_recirculation {

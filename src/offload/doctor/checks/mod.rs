@@ -1,8 +1,12 @@
 //! Every check: from facts to findings, and nothing else.
 
+mod cni;
+mod host;
 mod kernel;
+mod kubelet;
 mod nic;
 mod node;
+mod ovn;
 mod ovs;
 mod ports;
 mod representor;
@@ -16,6 +20,10 @@ pub(super) const ALL: &[&[Check]] = &[
     representor::CHECKS,
     ovs::CHECKS,
     ports::CHECKS,
+    ovn::CHECKS,
+    host::CHECKS,
+    cni::CHECKS,
+    kubelet::CHECKS,
     node::CHECKS,
 ];
 

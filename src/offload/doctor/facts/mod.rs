@@ -1,17 +1,25 @@
 //! What is known of a node: read once, judged afterwards. Nothing here says what is good or bad.
 
+mod cni;
+mod host;
 mod kernel;
+mod kubelet;
 mod nic;
 mod node;
+mod ovn;
 mod ovs;
 mod place;
 mod source;
 
 use kube_ovn::device::Sysfs;
 
+pub(super) use cni::{CONFIGURATIONS, Cni, Configuration, PLUGINS};
+pub(super) use host::Host;
 pub(super) use kernel::{Kernel, MODULES, Module};
+pub(super) use kubelet::{DIRECTORY as DEVICE_PLUGINS, Kubelet};
 pub(super) use nic::{DRIVERS, Link, Nic, Vf};
 pub(super) use node::{DAEMON, Node};
+pub(super) use ovn::{North, Ovn};
 pub(super) use ovs::{Database, Ovs};
 pub(super) use place::Place;
 use source::Source;
@@ -27,19 +35,48 @@ pub(super) struct Facts {
     /// Whether the kernel's data path shares recirculation IDs with tc; `None` when there is none.
     pub(super) shares_recirculation: Asked<Option<bool>>,
     pub(super) ovs: Ovs,
+    pub(super) ovn: Ovn,
+    pub(super) cni: Cni,
+    pub(super) kubelet: Kubelet,
+    pub(super) host: Host,
     pub(super) node: Node,
 }
 
-/// Reads them all.
-pub(super) async fn gather(place: &Place) -> Facts {
+/// What a person knows better.
+pub(super) struct Told<'a> {
+    /// The northbound database's address.
+    pub(super) north: Option<&'a str>,
+    /// The directory of the runtime's configurations.
+    pub(super) configurations: &'a str,
+    /// That of its plugins.
+    pub(super) plugins: &'a str,
+}
+
+/// Reads them all; `progress` is told what is being asked.
+pub(super) async fn gather(place: &Place, told: &Told<'_>, mut progress: impl FnMut(&str)) -> Facts {
     let sysfs = Sysfs::new(place.path("/sys"));
     let source = Source::of(place);
     let asked = source.as_ref().map_err(Clone::clone);
+    progress("the kernel");
+    let kernel = kernel::gather(place);
+    progress("the NICs");
+    let nics = asked.clone().and_then(|source| nic::gather(&sysfs, source));
+    let shares_recirculation = asked.and_then(|source| source.shares_recirculation(&sysfs));
+    progress("Open vSwitch");
+    let ovs = ovs::gather(place, &sysfs, &source).await;
+    progress("OVN");
+    let ovn = ovn::gather(place, &ovs.database, told.north).await;
+    progress("the plugin's records and kube-ovn-daemon");
+    let node = node::gather(place).await;
     Facts {
-        shares_recirculation: asked.clone().and_then(|source| source.shares_recirculation(&sysfs)),
-        kernel: kernel::gather(place),
-        nics: asked.and_then(|source| nic::gather(&sysfs, source)),
-        ovs: ovs::gather(place, &sysfs, &source).await,
-        node: node::gather(place).await,
+        kernel,
+        nics,
+        shares_recirculation,
+        ovs,
+        ovn,
+        cni: cni::gather(place, told.configurations, told.plugins),
+        kubelet: kubelet::gather(place),
+        host: host::gather(place),
+        node,
     }
 }

@@ -9,6 +9,9 @@ use nix::fcntl::OFlag;
 
 use super::Asked;
 
+/// Entries of a directory that are looked at; the fullest one that is read here has a file for each device of a node.
+const MAX_ENTRIES: usize = 16 * 1024;
+
 /// The root of the files.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Place {
@@ -48,6 +51,19 @@ impl Place {
     pub(in super::super) fn text(&self, path: &str, most: u64) -> Asked<Option<String>> {
         let bytes = self.read(path, most)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// The names in a directory, sorted; none without the directory.
+    pub(in super::super) fn names(&self, path: &str) -> Asked<Vec<String>> {
+        let listing = match fs::read_dir(self.path(path)) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(format!("{path}: {error}")),
+        };
+        let names = listing.take(MAX_ENTRIES).flatten();
+        let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     pub(in super::super) fn exists(&self, path: &str) -> bool {
