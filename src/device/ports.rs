@@ -76,6 +76,15 @@ impl Sysfs {
         Ok((found, looked_at))
     }
 
+    /// A netdev with its eswitch; nothing when it is gone.
+    pub fn port_of(&self, netdev: &IfName) -> Result<Option<NetdevPort>, Error> {
+        let dir = self.class_net().join(netdev.as_str());
+        self.port(&dir, netdev.clone(), |port| {
+            port.switch_id = self.attribute(&dir.join("phys_switch_id"))?;
+            Ok(())
+        })
+    }
+
     /// The PCI function that a netdev belongs to, if it belongs to one.
     pub fn function_of(&self, netdev: &IfName) -> Result<Option<PciAddress>, Error> {
         let path = self.class_net().join(netdev.as_str()).join("device");

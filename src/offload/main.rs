@@ -3,6 +3,7 @@
 
 mod attachments;
 mod doctor;
+mod flows;
 mod install;
 mod machine;
 mod node;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Looks for every known reason why traffic of this node is not offloaded, and says what helps.
     Doctor(doctor::Arguments),
+    /// Shows which traffic is offloaded, which is not, and why.
+    Flows(flows::Arguments),
     /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
     /// Shows how the NICs of this node are.
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
     let mut text = Vec::new();
     let status = match command {
         Command::Doctor(arguments) => doctor::run(&arguments, &mut text),
+        // these may be many, and come again and again
+        Command::Flows(arguments) => return ExitCode::from(flows::run(&arguments, &mut io::stdout().lock()) as u8),
         Command::Vf(arguments) => vf::run(&arguments, &mut text),
         Command::Node(command) => node::run(&command, &mut text),
         Command::Attachments(arguments) => attachments::run(&arguments, &mut text),

@@ -4,6 +4,7 @@
 
 mod attachments;
 mod doctor;
+mod flows;
 mod install;
 mod node_status;
 mod vf;

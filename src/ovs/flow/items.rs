@@ -75,8 +75,8 @@ impl<'a> Iterator for Items<'a> {
             let mut depth = 0_usize;
             let comma = rest.bytes().position(|byte| {
                 match byte {
-                    b'(' | b'{' | b'[' => depth += 1,
-                    b')' | b'}' | b']' => depth = depth.saturating_sub(1),
+                    b'(' | b'{' => depth += 1,
+                    b')' | b'}' => depth = depth.saturating_sub(1),
                     _ => {}
                 }
                 byte == b',' && depth == 0
