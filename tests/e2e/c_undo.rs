@@ -84,23 +84,15 @@ fn add_killed_half_way() {
     let mut lab = Lab::with(HEAD);
     let pod = lab.pod(1);
     let vf = vf(1, 2);
-    lab.fault(&pod, "late=8");
-    let add = pod.add(&vf).start();
-    crate::command::eventually("the daemon has moved the VF", || {
-        pod.link("eth0")
-            .is_some_and(|link| link["addr_info"].to_string().contains(&pod.ipv4))
-    });
-    add.kill();
+    lab.add_paused_at("reply", &pod, &vf).kill();
+    assert!(pod.link("eth0").is_some(), "the daemon has moved the VF");
     assert!(read(format!("{STATE}/vf/{}.json", vf.pci)).is_some(), "no record");
     pod.del(&vf).run().silent();
     pod.assert_empty();
     assert_no_port(&pod);
-    // the daemon's own ADD ends meanwhile
-    crate::command::eventually("the daemon has written its reply", || {
-        Daemon::requests()
-            .iter()
-            .any(|line| line["verb"] == "POST /api/v1/add" && line["body"].to_string().contains(&pod.container))
-    });
+    // the daemon's own ADD ends only now
+    lab.fault(&pod, "");
+    Daemon::settle();
     lab.assert_as_before();
 }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::attachment::{add_all, assert_attached, assert_no_port};
-use crate::call::Call;
+use crate::call::{Call, Running};
 use crate::daemon::{ATTACH_ONLY, HEAD};
 use crate::lab::{Lab, gc};
 use crate::nic::{Vf, vf};
@@ -15,14 +15,14 @@ use crate::strace::{Point, points};
 /// At once: as many pods, each with a VF of its own.
 const BATCH: usize = 8;
 
-/// All of them in a long run, else one of `share`, by chance.
-fn choose(test: &str, mut points: Vec<Point>, share: usize) -> Vec<Point> {
+/// All of them in a long run, else this many, by chance.
+fn choose(test: &str, mut points: Vec<Point>, count: usize) -> Vec<Point> {
     let mut random = Random::of(test);
     let all = points.len();
     assert!(all > 10, "only {all} calls that change something");
     if !long_run() {
         random.shuffle(&mut points);
-        points.truncate(all.div_ceil(share));
+        points.truncate(count);
     }
     println!("{} of {all} calls", points.len());
     points
@@ -101,10 +101,10 @@ fn points_of_add(lab: &mut Lab) -> Vec<Point> {
     points
 }
 
-fn add_then_del(switches: &[&str], test: &str, share: usize) {
+fn add_then_del(switches: &[&str], test: &str) {
     let mut lab = Lab::with(switches);
     let points = points_of_add(&mut lab);
-    for batch in choose(test, points, share).chunks(BATCH) {
+    for batch in choose(test, points, BATCH).chunks(BATCH) {
         let (pods, vfs) = (sandboxes(&mut lab, batch.len()), vfs());
         kill(batch, &pods, &vfs, Pod::add);
         del_all(&pods, &vfs);
@@ -115,26 +115,37 @@ fn add_then_del(switches: &[&str], test: &str, share: usize) {
 
 #[test]
 fn in_add_of_a_vf_that_the_daemon_plumbs() {
-    add_then_del(HEAD, "in_add_of_a_vf_that_the_daemon_plumbs", 5);
+    add_then_del(HEAD, "in_add_of_a_vf_that_the_daemon_plumbs");
 }
 
 #[test]
 fn in_add_of_a_vf_that_it_plumbs_itself() {
-    add_then_del(ATTACH_ONLY, "in_add_of_a_vf_that_it_plumbs_itself", 4);
+    add_then_del(ATTACH_ONLY, "in_add_of_a_vf_that_it_plumbs_itself");
 }
 
 /// One that was killed while it waited for the daemon does not know whether that was at work: for a while the VF is nobody's.
-fn add_when_the_daemon_has_had_its_time(pod: &Pod, vf: &Vf) {
+/// That while is waited for in a long run only.
+fn add_when_the_daemon_has_had_its_time(pairs: &[(&Pod, &Vf)]) {
     let start = Instant::now();
-    loop {
-        let answer = pod.add(vf).run();
-        if answer.rc == 0 {
-            return;
+    let mut waiting = pairs.to_vec();
+    while !waiting.is_empty() {
+        let adds: Vec<_> = waiting.iter().map(|(pod, vf)| pod.add(vf).start()).collect();
+        let answers: Vec<_> = adds.into_iter().map(Running::end).collect();
+        let ended = waiting.into_iter().zip(answers);
+        let refused = ended.filter(|(_, answer)| answer.rc != 0);
+        waiting = refused
+            .map(|((pod, vf), answer)| {
+                answer.failure(11, "may still begin with it");
+                assert!(start.elapsed() < Duration::from_secs(600), "{answer:?}");
+                pod.del(vf).run().silent();
+                (pod, vf)
+            })
+            .collect();
+        if long_run() {
+            std::thread::sleep(Duration::from_secs(2));
+        } else {
+            Lab::let_time_pass();
         }
-        answer.failure(11, "may still begin with it");
-        assert!(start.elapsed() < Duration::from_secs(120), "{answer:?}");
-        pod.del(vf).run().silent();
-        std::thread::sleep(Duration::from_secs(2));
     }
 }
 
@@ -143,17 +154,13 @@ fn add_when_the_daemon_has_had_its_time(pod: &Pod, vf: &Vf) {
 fn in_add_and_then_another_pod() {
     let mut lab = Lab::with(ATTACH_ONLY);
     let points = points_of_add(&mut lab);
-    for batch in choose("in_add_and_then_another_pod", points, 6).chunks(BATCH) {
+    for batch in choose("in_add_and_then_another_pod", points, BATCH).chunks(BATCH) {
         let (dead, vfs) = (sandboxes(&mut lab, batch.len()), vfs());
         kill(batch, &dead, &vfs, Pod::add);
         dead.iter().for_each(Pod::destroy);
         let next = sandboxes(&mut lab, batch.len());
         let pairs: Vec<_> = next.iter().zip(&vfs).collect();
-        std::thread::scope(|scope| {
-            for (pod, vf) in &pairs {
-                scope.spawn(|| add_when_the_daemon_has_had_its_time(pod, vf));
-            }
-        });
+        add_when_the_daemon_has_had_its_time(&pairs);
         dead.iter().for_each(assert_no_port);
         // the dead ones' DELs come late, and must not touch what is another's now
         del_all(&dead, &vfs);
@@ -174,7 +181,7 @@ fn in_del() {
     pod.add(&first).run().result();
     let points = points(&pod.del(&first), &pod, &first);
     pod.destroy();
-    for (number, batch) in choose("in_del", points, 3).chunks(BATCH).enumerate() {
+    for (number, batch) in choose("in_del", points, 2 * BATCH).chunks(BATCH).enumerate() {
         let (pods, vfs) = (sandboxes(&mut lab, batch.len()), vfs());
         add_all(&pods.iter().zip(&vfs).collect::<Vec<_>>());
         kill(batch, &pods, &vfs, Pod::del);
@@ -201,7 +208,7 @@ fn in_gc() {
     let points = points(&gc(), &pod, &vf);
     assert_no_port(&pod);
     lab.before.assert_still_so();
-    let (points, mut killed) = (choose("in_gc", points, 5), 0);
+    let (points, mut killed) = (choose("in_gc", points, BATCH / 2), 0);
     for point in &points {
         let dead = lab.pod(1);
         dead.add(&vf).run().result();

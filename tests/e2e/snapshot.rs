@@ -172,26 +172,38 @@ impl Snapshot {
             .links
             .iter()
             .flat_map(|(vf, before)| [(vf.netdev(), &before.vf), (vf.representor(), &before.representor)]);
+        let pairs: Vec<_> = uplinks.chain(links).collect();
+        let all = ip_json(&["link", "show"]);
         let mut renamed = Vec::new();
-        for (now, before) in uplinks.chain(links) {
-            let Some(now) = now else { continue };
-            let name = text(&before["ifname"]);
-            if now == name {
-                renamed.push((now, before));
+        for (name, before) in pairs {
+            let Some(now) = all.iter().find(|link| name.as_deref() == link["ifname"].as_str()) else {
                 continue;
+            };
+            let mut name = text(&now["ifname"]).to_owned();
+            // what udev has added may be the name of another one
+            for added in alternatives(now).difference(&alternatives(before)) {
+                let _ = attempt("ip", &["link", "property", "del", "dev", &name, "altname", added]);
             }
-            // first out of the way: its name may be that of another one that was made anew
-            let aside = format!("aside{}", renamed.len());
-            let _ = attempt("ip", &["link", "set", &now, "down"]);
-            let _ = attempt("ip", &["link", "set", &now, "name", &aside]);
-            renamed.push((aside, before));
+            if name != text(&before["ifname"]) {
+                // first out of the way, for the same reason
+                let aside = format!("aside{}", renamed.len());
+                let _ = attempt("ip", &["link", "set", &name, "down"]);
+                let _ = attempt("ip", &["link", "set", &name, "name", &aside]);
+                name = aside;
+            }
+            renamed.push((name, now, before));
         }
-        for (now, before) in &renamed {
-            put_back(now, before);
+        for (name, now, before) in &renamed {
+            put_back(name, now, before);
         }
+        let all = ip_json(&["link", "show"]);
         for (vf, before) in &self.links {
-            let (uplink, index) = (nic::uplink(&vf.pf), vf.index.to_string());
-            let _ = attempt("ip", &["link", "set", &uplink, "vf", &index, "mac", &before.admin_mac]);
+            let (uplink, index) = (nic::uplink(&vf.pf), vf.index as usize);
+            let now = all.iter().find(|link| link["ifname"] == uplink.as_str());
+            if now.is_none_or(|now| now["vfinfo_list"][index]["address"] != before.admin_mac.as_str()) {
+                let index = index.to_string();
+                let _ = attempt("ip", &["link", "set", &uplink, "vf", &index, "mac", &before.admin_mac]);
+            }
         }
         for (_, before) in &self.uplinks {
             let _ = attempt("ip", &["link", "set", text(&before["ifname"]), "up"]);
@@ -199,20 +211,25 @@ impl Snapshot {
     }
 }
 
-fn put_back(now: &str, before: &Value) {
-    let (name, mtu) = (text(&before["ifname"]), before["mtu"].to_string());
-    let _ = attempt("ip", &["link", "set", now, "down"]);
-    if now != name {
-        let _ = attempt("ip", &["link", "set", now, "name", name]);
-        for alternative in ip_json(&["link", "show", "dev", name]) {
-            for other in alternative["altnames"].as_array().into_iter().flatten() {
-                let _ = attempt("ip", &["link", "property", "del", "dev", name, "altname", text(other)]);
-            }
-        }
+fn alternatives(link: &Value) -> BTreeSet<&str> {
+    let names = link["altnames"].as_array().into_iter().flatten();
+    names.map(text).collect()
+}
+
+/// What differs of a link that is called `name` by now; a program costs its time.
+fn put_back(name: &str, now: &Value, before: &Value) {
+    let wanted = text(&before["ifname"]);
+    if now["flags"].to_string().contains("\"UP\"") {
+        let _ = attempt("ip", &["link", "set", name, "down"]);
     }
-    let _ = attempt(
-        "ip",
-        &["link", "set", name, "mtu", &mtu, "address", text(&before["address"])],
-    );
-    let _ = attempt("ip", &["link", "set", name, "alias", text(&before["ifalias"])]);
+    if name != wanted {
+        let _ = attempt("ip", &["link", "set", name, "name", wanted]);
+    }
+    if (&now["mtu"], &now["address"]) != (&before["mtu"], &before["address"]) {
+        let (mtu, mac) = (before["mtu"].to_string(), text(&before["address"]));
+        let _ = attempt("ip", &["link", "set", wanted, "mtu", &mtu, "address", mac]);
+    }
+    if now["ifalias"] != before["ifalias"] {
+        let _ = attempt("ip", &["link", "set", wanted, "alias", text(&before["ifalias"])]);
+    }
 }

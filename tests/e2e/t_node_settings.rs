@@ -1,6 +1,7 @@
 //! What the node's settings decide, and what Multus is told of a device.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -167,5 +168,35 @@ fn multus_is_told_of_the_representor() {
     );
     assert_eq!(fs::read_to_string("/run/e2e/victim").unwrap(), "{}");
     pod.del(&vf).run().silent();
+    lab.assert_as_before();
+}
+
+/// A daemon that does not answer is waited for as long as the settings say, and no longer.
+#[test]
+fn shorter_deadlines() {
+    let mut lab = Lab::with(HEAD);
+    let (pod, other) = (lab.pod(1), lab.pod(2));
+    let vf = vf(0, 0);
+    let _settings = Settings::new(&json!({"add_seconds": 30, "undo_seconds": 15, "del_seconds": 10}));
+    let answer = lab.add_paused_at("moved", &pod, &vf).end();
+    answer.failure(11, "gave no reply to ADD");
+    // 185 s by default; the rest is for a machine that has other things to do
+    assert!(
+        answer.took > Duration::from_secs(14) && answer.took < Duration::from_secs(120),
+        "{answer:?}"
+    );
+    pod.assert_empty();
+    lab.fault(&pod, "");
+    Daemon::settle();
+    pod.del(&vf).run().silent();
+    Lab::forget_unanswered();
+    other.add(&vf).run().result();
+    lab.fault(&other, "pause@del");
+    let answer = other.del(&vf).run();
+    // the port has gone by way of OVSDB; the daemon was asked for half a minute by default
+    answer.silent();
+    assert!(answer.took < Duration::from_secs(60), "{answer:?}");
+    assert_no_port(&other);
+    lab.fault(&other, "");
     lab.assert_as_before();
 }
