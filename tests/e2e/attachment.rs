@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::call::Answer;
-use crate::command::{ip_json, ovsdb, ports};
+use crate::command::{external_ids, ip_json, ports};
 use crate::nic::Vf;
 use crate::pod::{MTU, Pod};
 
@@ -74,9 +74,7 @@ pub(crate) fn assert_port(pod: &Pod, vf: &Vf, ips: &str) {
         "{link}"
     );
     assert!(ports().contains(&name), "{name} is not in br-int");
-    let interfaces = ovsdb("Interface", &["name", "external_ids"]);
-    let interface = interfaces.iter().find(|interface| interface["name"] == name.as_str());
-    let found = &interface.expect("an OVS interface")["external_ids"];
+    let found = external_ids(&name);
     let suffix = if pod.provider == "ovn" {
         String::new()
     } else {

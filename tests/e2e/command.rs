@@ -73,6 +73,13 @@ pub(crate) fn ovsdb(table: &str, columns: &[&str]) -> Vec<Value> {
     .collect()
 }
 
+/// The external IDs of an interface.
+#[track_caller]
+pub(crate) fn external_ids(interface: &str) -> Value {
+    let rows = select("Interface", &json!([["name", "==", interface]]), &["external_ids"]);
+    rows.first().map(|row| plain(&row["external_ids"])).unwrap_or_default()
+}
+
 /// The names of br-int's ports, but for its own.
 #[track_caller]
 pub(crate) fn ports() -> Vec<String> {

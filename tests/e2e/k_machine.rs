@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::attachment::{assert_no_port, assert_port, assert_result};
-use crate::command::{eventually, ip, ip_json, ovsdb, read, run, write};
+use crate::command::{eventually, external_ids, ip, ip_json, read, run, write};
 use crate::daemon::{ATTACH_ONLY, Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::{Vf, uplink, vf};
@@ -61,9 +61,7 @@ fn assert_attached(pod: &Pod, vf: &Vf) {
     let port = crate::attachment::port_name(pod);
     // the daemon does not wait for it when there is no netdev
     eventually("ovn-controller has installed the port's flows", || {
-        ovsdb("Interface", &["name", "external_ids"])
-            .iter()
-            .any(|interface| interface["name"] == port.as_str() && interface["external_ids"]["ovn-installed"] == "true")
+        external_ids(&port)["ovn-installed"] == "true"
     });
     assert_port(pod, vf, &pod.ipv4);
     assert_eq!(admin_mac(vf), pod.mac);

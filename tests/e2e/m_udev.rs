@@ -10,9 +10,9 @@ use crate::daemon::{ATTACH_ONLY, HEAD};
 use crate::lab::Lab;
 use crate::nic::{pfs, uplink, vf};
 use crate::pod::Pod;
+use crate::random::long_run;
 use crate::snapshot::Snapshot;
 
-const ROUNDS: usize = 2;
 const RULES: &str = "/run/udev/rules.d";
 const SCRIPT: &str = "/run/udev/vf-number.sh";
 
@@ -70,7 +70,9 @@ fn attach_and_give_back(switches: &[&str]) {
     let representor = vf(0, 2).representor();
     assert_eq!(representor.as_deref(), Some("ens0f0_2"), "the operator's rule");
     let mut attached = 0;
-    for round in 0..ROUNDS {
+    // udevd takes its time on an emulated machine
+    let rounds = if long_run() { 10 } else { 1 };
+    for round in 0..rounds {
         let pods: Vec<Pod> = (1..=4).map(|number| lab.pod(number)).collect();
         let vfs: Vec<_> = (0..4).map(|number| vf(number % 2, number / 2)).collect();
         let calls: Vec<_> = pods.iter().zip(&vfs).map(|(pod, vf)| pod.add(vf).start()).collect();
@@ -97,7 +99,7 @@ fn attach_and_give_back(switches: &[&str]) {
         Udevd::settle();
         named.assert_still_so();
     }
-    println!("{attached} of {} were attached", 4 * ROUNDS);
+    println!("{attached} of {} were attached", 4 * rounds);
     assert!(attached > 0, "not one was attached");
     drop(udevd);
     lab.before.restore();

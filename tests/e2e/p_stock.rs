@@ -5,7 +5,7 @@ use crate::attachment::{add_all, assert_attached, assert_no_port};
 use crate::call::Call;
 use crate::command::ip;
 use crate::daemon::HEAD;
-use crate::lab::Lab;
+use crate::lab::{Lab, gc};
 use crate::nic::{Vf, vf};
 use crate::pod::Pod;
 use crate::snapshot::records;
@@ -125,5 +125,19 @@ fn stocks_del_after_our_add() {
     assert_eq!(records(), Vec::<String>::new());
     lab.before.assert_same_for(&vfs[..3]);
     lab.before.restore();
+    lab.assert_as_before();
+}
+
+/// After a downgrade and an upgrade no DEL of the pod comes any more, and nobody else wants its VF.
+#[test]
+fn gc_after_stocks_del() {
+    let mut lab = Lab::with(HEAD);
+    let (pod, vf) = (lab.pod(1), vf(0, 0));
+    pod.add(&vf).run().result();
+    pod.del(&vf).by_stock().run().silent();
+    pod.destroy();
+    assert_ne!(records(), Vec::<String>::new());
+    gc().run().silent();
+    assert_no_port(&pod);
     lab.assert_as_before();
 }

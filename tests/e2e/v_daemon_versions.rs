@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::attachment::{assert_in_pod, assert_no_port, port_name};
 use crate::call::Answer;
-use crate::command::{eventually, ip_json, ovsdb, run};
+use crate::command::{eventually, external_ids, ip_json, run};
 use crate::daemon::HEAD;
 use crate::lab::Lab;
 use crate::nic::{Vf, vf};
@@ -21,9 +21,7 @@ fn assert_port(pod: &Pod) {
     let name = port_name(pod);
     assert_eq!(ip_json(&["link", "show", "dev", &name])[0]["master"], "ovs-system");
     eventually("ovn-controller has installed the port", || {
-        let interfaces = ovsdb("Interface", &["name", "external_ids"]);
-        let found = interfaces.iter().find(|interface| interface["name"] == name.as_str());
-        found.is_some_and(|interface| interface["external_ids"]["ovn-installed"] == "true")
+        external_ids(&name)["ovn-installed"] == "true"
     });
 }
 
