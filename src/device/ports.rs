@@ -126,6 +126,11 @@ impl Sysfs {
         link(&dir.join("master"), "a link to a network interface")
     }
 
+    /// The ID of the eswitch that a netdev is a port of, if it is one.
+    pub fn switch_id(&self, netdev: &IfName) -> Result<Option<String>, Error> {
+        self.attribute(&self.class_net().join(netdev.as_str()).join("phys_switch_id"))
+    }
+
     /// Whether there is a netdev of this name in this network namespace.
     #[must_use]
     pub fn has_netdev(&self, name: &IfName) -> bool {

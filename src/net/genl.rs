@@ -115,7 +115,11 @@ impl Genl {
     /// many seconds. Its own words for an error are in the error.
     pub(super) fn tell(&self, what: &str, command: u8, attributes: &[u8]) -> Result<(), Error> {
         let Some(family) = self.family else {
-            return Err(refused(what, Errno::ENOENT));
+            return Err(Error::Kernel {
+                what: what.to_owned(),
+                errno: Errno::ENOENT,
+                hint: Some("this kernel does not have that netlink family".to_owned()),
+            });
         };
         self.send(what, &request(family, NLM_F_REQUEST | NLM_F_ACK, command, attributes))?;
         let mut buffer = Vec::with_capacity(BUFFER);

@@ -54,6 +54,10 @@ impl Devlink for Answers {
 }
 
 impl Source {
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.sysfs.is_none()
+    }
+
     /// Opens what there is to be asked.
     pub(crate) fn open(&self) -> Result<Machine, String> {
         let recorded = || match &self.devlink {
@@ -119,7 +123,10 @@ impl Devlink for Once<'_> {
             return Ok(known.clone());
         }
         let ports = self.devlink.ports(of)?;
-        self.ports.borrow_mut().insert(of.clone(), ports.clone());
+        // one that is being made is asked for again
+        if ports.iter().all(|port| port.netdev.is_some()) {
+            self.ports.borrow_mut().insert(of.clone(), ports.clone());
+        }
         Ok(ports)
     }
 }

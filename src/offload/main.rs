@@ -2,8 +2,10 @@
 //! it is in the plugin, whose executable knows no arguments.
 
 mod attachments;
+mod check;
 mod doctor;
 mod flows;
+mod gc;
 mod install;
 mod machine;
 mod node;
@@ -31,7 +33,7 @@ enum Command {
     Flows(flows::Arguments),
     /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
-    /// Shows how the NICs of this node are.
+    /// Prepares this node's NICs for offload, shows how they are, and undoes it.
     #[command(subcommand)]
     Node(node::Command),
     /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
@@ -40,6 +42,10 @@ enum Command {
     Install(install::Arguments),
     /// Removes what `install` has put on the node, and puts back what was there before.
     Uninstall(install::UninstallArguments),
+    /// Looks whether a running pod's VF is attached as it should be.
+    Check(check::Arguments),
+    /// Gives back what attachments left that have ended: those that are pending, and those whose pod is gone without a DEL.
+    Gc(gc::Arguments),
 }
 
 /// How a command ended, for scripts. Wrong arguments are 2, which clap exits with.
@@ -67,6 +73,8 @@ fn main() -> ExitCode {
         Command::Attachments(arguments) => attachments::run(&arguments, &mut text),
         Command::Install(arguments) => install::run(&arguments, &mut text),
         Command::Uninstall(arguments) => install::uninstall(&arguments, &mut text),
+        Command::Check(arguments) => check::run(&arguments, &mut text),
+        Command::Gc(arguments) => gc::run(&arguments, &mut text),
     };
     match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::from(status as u8),

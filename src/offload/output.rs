@@ -2,9 +2,13 @@
 //! is shown escaped.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+
+/// Whoever does not look at a terminal is not told of what takes less.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How to show an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,6 +41,29 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What takes long says what it does, on stderr: at once to a person, and otherwise when a second has passed.
+pub(crate) struct Progress {
+    start: Instant,
+    is_terminal: bool,
+}
+
+impl Progress {
+    /// It begins now.
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Step `number` of `all` begins.
+    pub(crate) fn step(&mut self, number: usize, all: usize, what: &str) {
+        if self.is_terminal || self.start.elapsed() > QUIET {
+            let _ = writeln!(io::stderr(), "[{number}/{all}] {}", shown(what));
+        }
+    }
 }
 
 /// One line on stderr: what is wrong.

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use crate::attach::{self, Expectation, World};
 use crate::cni::{Call, Code, Failure, Mode, Told};
 use crate::daemon::Client;
 use crate::net::Stack;
-use crate::node::Settings;
-use crate::ovs::{self, Expected, Ovs};
+use crate::node::{Deadlines, Settings};
+use crate::ovs::{self, Expected, Ovs, Port};
 use crate::state::{Record, Stage};
 use crate::types::PciAddress;
 
@@ -29,8 +30,18 @@ pub async fn check(mut call: Call, settings: &Settings, clock: Clock) -> Result<
         let world = this_host(clock).map_err(failed)?;
         let device = device_of(&world, call, &told)?;
         findings = look(&world, call, &told, device.as_ref()).await?;
-        if device.is_some() {
-            findings.extend(port(&world.ovs, call).await);
+        if device.is_some()
+            && let Some(netns) = call.netns.as_deref()
+        {
+            let expected = Expected {
+                container: &call.container,
+                ifname: &call.ifname,
+                namespace: &call.pod.namespace,
+                pod: &call.pod.name,
+                provider: &call.conf.provider,
+                netns,
+            };
+            findings.extend(port(&world.ovs, &expected).await.err());
         }
     }
     if let Err(why) = Client::new(socket).reach(Instant::now() + ANSWER).await {
@@ -143,36 +154,91 @@ fn recorded<S: Stack>(record: &Record, pod: &S, findings: &mut Vec<String>) {
 
 /// What OVSDB and ovs-vswitchd say about the representor's port. The kernel shows that it is in a datapath, but not that OVN
 /// knows whose it is.
-async fn port(ovs: &Ovs, call: &Call) -> Option<String> {
-    let name = ovs::port_name(&call.container, &call.ifname)?;
-    let expected = Expected {
-        container: &call.container,
-        ifname: &call.ifname,
-        namespace: &call.pod.namespace,
-        pod: &call.pod.name,
-        provider: &call.conf.provider,
-        netns: call.netns.as_deref()?,
+/// It is the port as it is, or how it is not as it should be.
+async fn port(ovs: &Ovs, expected: &Expected<'_>) -> Result<Option<Port>, String> {
+    let Some(name) = ovs::port_name(expected.container, expected.ifname) else {
+        return Ok(None);
     };
     let port = match ovs.port(&name, Instant::now() + ANSWER).await {
         Ok(Some(port)) => port,
-        Ok(None) => return Some(format!("OVSDB has no port {name}")),
-        Err(why) => return Some(why.to_string()),
+        Ok(None) => return Err(format!("OVSDB has no port {name}")),
+        Err(why) => return Err(why.to_string()),
     };
     if port.bridge != ovs::BRIDGE {
-        return Some(format!(
+        return Err(format!(
             "port {name} is in bridge {}, expected {}",
             port.bridge,
             ovs::BRIDGE
         ));
     }
     if !port.error.is_empty() {
-        return Some(format!("ovs-vswitchd says of port {name}: {}", port.error));
+        return Err(format!("ovs-vswitchd says of port {name}: {}", port.error));
     }
     if !port.external_ids.contains_key("iface-id") {
-        return Some(format!(
+        return Err(format!(
             "port {name} has lost its external_ids:iface-id, by which OVN knows it"
         ));
     }
-    let difference = port.difference(&expected)?;
-    Some(format!("port {name} is not this attachment's: {difference}"))
+    match port.difference(expected) {
+        Some(difference) => Err(format!("port {name} is not this attachment's: {difference}")),
+        None => Ok(Some(port)),
+    }
+}
+
+/// CHECK without a runtime that asks: compares kernel, OVSDB and daemon with the record of a running attachment, and gives back what
+/// differs. What ADD's result said is not in the record; the addresses are those that the daemon wrote on the port.
+pub async fn check_record(record: &Record, deadlines: &Deadlines) -> Result<Vec<String>, Failure> {
+    let world = this_host(Clock::of_del(deadlines)).map_err(failed)?;
+    let claim = &record.claim;
+    let expected = Expected {
+        container: &claim.container,
+        ifname: &claim.ifname,
+        namespace: &claim.pod.namespace,
+        pod: &claim.pod.name,
+        provider: &claim.provider,
+        netns: &claim.netns,
+    };
+    let mut findings = Vec::new();
+    let port = port(&world.ovs, &expected).await.unwrap_or_else(|why| {
+        findings.push(why);
+        None
+    });
+    match world.host.open(&claim.netns) {
+        Ok(pod) => recorded_in(&world, record, &pod, port.as_ref(), &mut findings).await?,
+        Err(why) => findings.push(why.to_string()),
+    }
+    if let Err(why) = Client::new(&claim.socket).reach(Instant::now() + ANSWER).await {
+        findings.push(why.to_string());
+    }
+    Ok(findings)
+}
+
+async fn recorded_in<S: Stack>(
+    world: &World<S>,
+    record: &Record,
+    pod: &S,
+    port: Option<&Port>,
+    findings: &mut Vec<String>,
+) -> Result<(), Failure> {
+    recorded(record, pod, findings);
+    let untold = Expectation {
+        mac: None,
+        mtu: 0,
+        addresses: Vec::new(),
+    };
+    let found = attach::inspect(world, record, pod, &untold, None)
+        .await
+        .map_err(failed)?;
+    findings.extend(found.findings);
+    let (Some(link), Some(port)) = (found.vf, port) else {
+        return Ok(());
+    };
+    let have = pod.addresses(link.index).await.map_err(failed)?;
+    let written = port.external_ids.get("ip").map(String::as_str).unwrap_or_default();
+    for wanted in written.split(',').filter_map(|text| text.trim().parse::<IpAddr>().ok()) {
+        if !have.iter().any(|address| address.ip.ip() == wanted) {
+            findings.push(format!("it lacks the address {wanted}, which its port has in OVSDB"));
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use super::{Clock, failed, this_host};
 use crate::attach::{self, World};
 use crate::cni::{Code, Failure, NetConf};
 use crate::net::Stack;
+use crate::node::Deadlines;
 use crate::state::Record;
 use crate::types::{ContainerId, IfName, PciAddress};
 
@@ -74,4 +77,77 @@ fn is_dead<S: Stack>(
 ) -> Result<bool, attach::Error> {
     let listed = valid.iter().any(|(container, ifname)| record.is_of(container, ifname));
     Ok(!listed && !attach::is_live(world, record)? && world.host.sees_namespaces_at(&record.claim.netns)?)
+}
+
+/// What became of an attachment that has ended, or whose pod is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// The VF.
+    pub device: PciAddress,
+    /// Who had it; what is wrong with the record when that can't be told.
+    pub holder: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of such an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is given back wholly, and its record gone.
+    GivenBack,
+    /// It is given back as far as that can be: the daemon may still begin with a request that it never answered, for so long.
+    Waiting(Duration),
+    /// A call works on it just now.
+    Busy,
+    /// Something could not be given back, and stays recorded.
+    Failed(String),
+}
+
+/// Goes on with all attachments of this host that have ended, and gives back those whose pod is gone beyond doubt, as GC does, of
+/// any network; nobody lists the living ones here, so a network namespace that is there is the sign of life. `each` is told of each
+/// when it is done.
+pub async fn sweep(deadlines: &Deadlines, mut each: impl FnMut(Swept)) -> Result<(), Failure> {
+    let mut world = this_host(Clock::of_del(deadlines)).map_err(failed)?;
+    for device in world.store.devices().map_err(failed)? {
+        world.end = Clock::of_del(deadlines).end();
+        if let Some(swept) = sweep_one(&world, &device).await.map_err(failed)? {
+            each(swept);
+        }
+    }
+    Ok(())
+}
+
+/// The same for one VF; nothing when its attachment lives. An error when that can't be told.
+pub(super) async fn sweep_one<S: Stack>(world: &World<S>, device: &PciAddress) -> Result<Option<Swept>, attach::Error> {
+    let swept = |holder: String, fate| {
+        Ok(Some(Swept {
+            device: device.clone(),
+            holder,
+            fate,
+        }))
+    };
+    let Some(lock) = world.store.try_lock(device).await? else {
+        // an ADD is no business of ours
+        return match world.store.read(device) {
+            Ok(Some(record)) if record.ending => swept(record.holder(), Fate::Busy),
+            _ => Ok(None),
+        };
+    };
+    let record = match world.store.read(device) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(None),
+        Err(why) => return swept("not known".to_owned(), Fate::Failed(why.to_string())),
+    };
+    if !record.ending && !is_dead(world, &record, &[])? {
+        return Ok(None);
+    }
+    let pods = attach::pods_of(world, &record, None);
+    let fate = match attach::undo(world, &record, &lock, pods).await {
+        Err(why) => Fate::Failed(why.to_string()),
+        Ok(()) => match world.may_be_at_work(&record) {
+            Some(left) => Fate::Waiting(left),
+            None => Fate::GivenBack,
+        },
+    };
+    swept(record.holder(), fate)
 }

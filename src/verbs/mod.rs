@@ -28,9 +28,9 @@ use crate::state::{self, Store};
 
 pub use add::add;
 pub use caller::Caller;
-pub use check::check;
+pub use check::{check, check_record};
 pub use del::del;
-pub use gc::gc;
+pub use gc::{Fate, Swept, gc, sweep};
 pub use status::status;
 
 /// How long an ADD waits for another call on its VF.

@@ -1,6 +1,7 @@
 # Sourced in the guest: a node as the plugin finds it, with Open vSwitch, OVN, one SmartNIC in switchdev mode and pods.
 #   world_start [KEY=VALUE...]      the SmartNIC (two PFs, ports of one card, WORLD_VFS=4 VFs each), Open vSwitch with these of
 #                                   other_config, OVN with the logical switch ovn-default; sets WORLD_PFS
+#   world_network [KEY=VALUE...]    only Open vSwitch and OVN
 #   world_pod NAME MAC IP           what exists before a pod's CNI ADD: its logical switch port, its network namespace, its
 #                                   annotations in the daemon's pods file; sets WORLD_NETNS[NAME] and WORLD_CONTAINER[NAME]
 #   world_daemon EMULATOR [ARG...]  starts the emulator of kube-ovn-daemon
@@ -30,14 +31,19 @@ declare -A WORLD_NETNS=() WORLD_CONTAINER=()
 # shellcheck disable=SC2120  # nothing of other_config is a valid choice
 world_start() {
     local pf
-    mkdir -p "$WORLD_DIRECTORY"
-    echo '{}' > "$WORLD_PODS"
     insmod "$LAB_SIMNIC" one_card=1 || return
     WORLD_PFS=$(nic_pfs | paste -sd' ')
     for pf in $WORLD_PFS; do
         nic_switchdev "$pf" "${WORLD_VFS:-4}" || return
         ip link set "$(nic_uplink "$pf")" up || return
     done
+    world_network "$@"
+}
+
+# shellcheck disable=SC2120  # as above
+world_network() {
+    mkdir -p "$WORLD_DIRECTORY"
+    echo '{}' > "$WORLD_PODS"
     ovn_start "$@" || return
     ovn_ls "$WORLD_SUBNET" "$WORLD_CIDR" "$WORLD_GATEWAY_MAC"
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test as a whole
 
 mod attachments;
+mod check_gc;
 mod doctor;
 mod flows;
 mod install;
+mod node_prepare;
 mod node_status;
 mod vf;
 

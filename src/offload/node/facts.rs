@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kube_ovn::device::{Kind, Pf};
+use kube_ovn::device::{self, Kind, Pf};
 use kube_ovn::net::{self, Eswitch, EswitchMode, Link, Netlink, Stack, tc_offload};
 use kube_ovn::resolve::{resolve, uplink};
 use kube_ovn::types::{IfName, Mac, Netdev, PciAddress};
@@ -28,6 +28,7 @@ pub(crate) struct Vf {
     pub(crate) index: u32,
     pub(crate) address: PciAddress,
     pub(crate) driver: Option<String>,
+    pub(crate) kind: Kind,
     /// Its netdevs in the host's namespace.
     pub(crate) netdevs: Vec<Port>,
     /// The MAC that the PF administers for it.
@@ -50,6 +51,10 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    pub(crate) fn is_switchdev(&self) -> bool {
+        self.eswitch == Eswitch::Mode(EswitchMode::Switchdev)
+    }
+
     /// What the PF is called: by its netdev as well, when it has one.
     pub(crate) fn name(&self) -> String {
         match &self.uplink {
@@ -72,13 +77,23 @@ impl Links {
         } else {
             Vec::new()
         };
-        Ok(Self {
-            by_index: links.into_iter().map(|link| (link.index, link)).collect(),
-        })
+        Ok(links.into_iter().collect())
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Link> {
+        self.by_index.values()
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Link> {
         self.by_index.get(&index)
+    }
+}
+
+impl FromIterator<Link> for Links {
+    fn from_iter<I: IntoIterator<Item = Link>>(links: I) -> Self {
+        Self {
+            by_index: links.into_iter().map(|link| (link.index, link)).collect(),
+        }
     }
 }
 
@@ -110,9 +125,13 @@ pub(crate) fn gather(machine: &Machine, links: &Links, holders: &Holders, pf: Pf
     let in_switchdev = eswitch == Eswitch::Mode(EswitchMode::Switchdev);
     let mut vfs = Vec::with_capacity(pf.vfs.len());
     for (index, address) in &pf.vfs {
-        let netdevs = machine.sysfs.netdevs(address).map_err(|error| error.to_string())?;
-        let driver = machine.sysfs.driver(address).map_err(|error| error.to_string())?;
-        let is_away = netdevs.is_empty() && Kind::of_driver(driver.as_deref()) == Kind::Vf;
+        let function = match machine.sysfs.function(&address.clone().into()) {
+            Ok(function) => function,
+            // removed meanwhile
+            Err(device::Error::NoSuchDevice { .. }) => continue,
+            Err(error) => return Err(error.to_string()),
+        };
+        let is_away = function.netdevs.is_empty() && function.kind == Kind::Vf;
         let resolved = in_switchdev.then(|| resolve(&machine.sysfs, &devlink, &address.clone().into()));
         let admin_mac = resolved.as_ref().and_then(|resolved| resolved.as_ref().ok()?.admin_mac);
         let representor = resolved.map(|resolved| match resolved {
@@ -122,8 +141,10 @@ pub(crate) fn gather(machine: &Machine, links: &Links, holders: &Holders, pf: Pf
         vfs.push(Vf {
             index: *index,
             address: address.clone(),
-            driver,
-            netdevs: netdevs
+            driver: function.driver,
+            kind: function.kind,
+            netdevs: function
+                .netdevs
                 .iter()
                 .map(|netdev| port(machine, links, netdev, false))
                 .collect(),
@@ -142,4 +163,76 @@ pub(crate) fn gather(machine: &Machine, links: &Links, holders: &Holders, pf: Pf
         vfs,
         pf,
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn link(index: u32, name: &str) -> Link {
+        Link {
+            index,
+            name: name.parse().unwrap(),
+            mac: None,
+            mtu: 1500,
+            up: false,
+            carrier: false,
+            flags: 0,
+            txqlen: 1000,
+            xdp: 0,
+            alias: String::new(),
+            alt_names: Vec::new(),
+            master: None,
+            lower: None,
+            software: false,
+            parent: None,
+        }
+    }
+
+    fn port(name: &str, ifindex: u32, tc: bool) -> Port {
+        Port {
+            netdev: Netdev {
+                name: name.parse().unwrap(),
+                ifindex,
+            },
+            up: Some(false),
+            mac: None,
+            tc: Some(tc),
+            master: None,
+        }
+    }
+
+    pub(in super::super) fn representor(index: u32, tc: bool) -> Port {
+        port(&format!("rep{index}"), 20 + index, tc)
+    }
+
+    pub(in super::super) fn vf(index: u32) -> Vf {
+        Vf {
+            index,
+            address: format!("0000:03:00.{}", index + 2).parse().unwrap(),
+            driver: Some("mlx5_core".to_owned()),
+            kind: Kind::Vf,
+            netdevs: vec![port(&format!("ens1f0v{index}"), 10 + index, false)],
+            admin_mac: None,
+            representor: None,
+            holder: None,
+        }
+    }
+
+    /// A PF as it comes: legacy mode, no VFs, down.
+    pub(in super::super) fn facts() -> Facts {
+        Facts {
+            pf: Pf {
+                address: "0000:03:00.0".parse().unwrap(),
+                driver: Some("mlx5_core".to_owned()),
+                vf_count: 0,
+                most_vfs: 8,
+                vfs: Vec::new(),
+            },
+            eswitch: Eswitch::Mode(EswitchMode::Legacy),
+            uplink: Ok(port("ens1f0np0", 2, false)),
+            bond: None,
+            vfs: Vec::new(),
+        }
+    }
 }

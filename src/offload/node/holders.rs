@@ -32,9 +32,29 @@ pub(crate) enum Holder {
     Given { pod: String, resource: String },
     /// Its netdev is neither here nor known to be in a pod.
     Elsewhere,
+    /// A process has it by vfio, of this group.
+    Machine(u32),
 }
 
 impl Holder {
+    /// As the end of a sentence about the VF.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Attached {
+                pod,
+                ifname,
+                ended: false,
+            } => format!("pod {pod} has it as {ifname}"),
+            Self::Attached { pod, ended: true, .. } => {
+                format!("pod {pod} had it, and it is not wholly given back (kube-ovn-offload gc)")
+            }
+            Self::Unreadable => "its record can't be read (kube-ovn-offload attachments)".to_owned(),
+            Self::Given { pod, resource } => format!("kubelet gave it to pod {pod} as {resource}"),
+            Self::Elsewhere => "its netdev is not in the host's network namespace: a pod may have it".to_owned(),
+            Self::Machine(group) => format!("a process, such as a virtual machine, has /dev/vfio/{group} open"),
+        }
+    }
+
     /// In a table.
     pub(crate) fn short(&self) -> String {
         match self {
@@ -47,8 +67,21 @@ impl Holder {
             Self::Unreadable => "? (unreadable record)".to_owned(),
             Self::Given { pod, .. } => format!("{pod} (given by kubelet)"),
             Self::Elsewhere => "? (not in the host's namespace)".to_owned(),
+            Self::Machine(group) => format!("? (/dev/vfio/{group} is open)"),
         }
     }
+}
+
+/// Whether a process has a function by vfio: then taking it from its driver waits for ever. A group can be opened once only
+/// (`vfio_group_fops_open` in drivers/vfio says EBUSY), and opening it does nothing to the function.
+pub(super) fn in_machine(group: Option<u32>) -> Option<Holder> {
+    let group = group?;
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(format!("/dev/vfio/{group}"));
+    let is_busy = opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy);
+    is_busy.then_some(Holder::Machine(group))
 }
 
 /// What is known of pods, read once.

@@ -1,25 +1,54 @@
 //! `node`: the NICs of this node: prepared, shown, put back.
 
+mod checks;
+mod execute;
 mod facts;
 mod holders;
+mod journal;
+mod kubelet;
+mod persist;
+mod plan;
+mod prepare;
+mod render;
+mod reset;
 mod status;
+mod traffic;
 
 use clap::Subcommand;
 use kube_ovn::device::{self, NotAVf, Pf, PortName, Sysfs};
 use kube_ovn::types::{IfName, PciAddress};
 
 use crate::Status;
+use crate::output::complain;
 
 /// What to do with the node's NICs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Gives a PF its VFs, puts its eswitch into switchdev mode, and lets uplink and representors take flows from tc.
+    Prepare(prepare::Arguments),
+    /// Brings a PF back to how it was before `node prepare`, and removes what --persist wrote.
+    Reset(reset::Arguments),
     /// Shows each PF, its VFs, their representors, which pod has them, and the switches that decide about offload.
     Status(status::Arguments),
 }
 
 /// Runs one of them.
 pub(crate) fn run(command: &Command, out: &mut Vec<u8>) -> Status {
+    let source = match command {
+        Command::Prepare(arguments) => &arguments.source,
+        Command::Reset(arguments) => &arguments.source,
+        Command::Status(arguments) => &arguments.source,
+    };
+    // devlink and the namespaces of others answer nobody else
+    if source.is_this_machine() && !nix::unistd::geteuid().is_root() {
+        complain(
+            "only root may ask this node's NICs, and change them: run this with sudo, or in a privileged container of the host's network",
+        );
+        return Status::NoAnswer;
+    }
     match command {
+        Command::Prepare(arguments) => prepare::run(arguments, out),
+        Command::Reset(arguments) => reset::run(arguments, out),
         Command::Status(arguments) => status::run(arguments, out),
     }
 }

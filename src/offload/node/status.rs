@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     #[command(flatten)]
-    source: Source,
+    pub(super) source: Source,
     /// Another directory of records.
     #[arg(long, hide = true, value_name = "DIR", default_value = state::DIRECTORY)]
     state: PathBuf,
@@ -277,10 +277,11 @@ fn object(facts: &Facts) -> Value {
             Some(Err(why)) => (Value::Null, Some(why)),
             None => (Value::Null, None),
         };
-        let kind = match Kind::of_driver(vf.driver.as_deref()) {
+        let kind = match vf.kind {
             Kind::Unbound => "unbound",
             Kind::Userspace => "userspace",
-            _ => "netdev",
+            Kind::Vdpa { .. } => "vdpa",
+            Kind::Vf | Kind::Sf => "netdev",
         };
         let pod = vf.holder.as_ref().map(|holder| match holder {
             Holder::Attached { pod, ifname, ended } => json!({
@@ -289,6 +290,7 @@ fn object(facts: &Facts) -> Value {
             Holder::Unreadable => json!({"by": "unreadable_record"}),
             Holder::Given { pod, resource } => json!({"by": "kubelet", "name": pod, "resource": resource}),
             Holder::Elsewhere => json!({"by": "missing_netdev"}),
+            Holder::Machine(group) => json!({"by": "vfio", "group": group}),
         });
         json!({
             "index": vf.index, "address": vf.address, "driver": vf.driver, "kind": kind,

@@ -206,7 +206,7 @@ impl Host {
         self.with(|kernel| kernel.faults = faults);
     }
 
-    fn world(&self) -> World<FakeStack> {
+    pub(super) fn world(&self) -> World<FakeStack> {
         World {
             host: FakeStack {
                 shared: self.shared.clone(),

@@ -2,6 +2,7 @@
 
 use super::{MODES, attached};
 use crate::verbs::fake::{Fault, Faults, Hold, Host, Pod, VF};
+use crate::verbs::gc::{Fate, sweep_one};
 
 const NETWORK: &str = "kube-ovn";
 
@@ -154,4 +155,30 @@ async fn any_fault_in_gc() {
             }
         }
     }
+}
+
+/// The operator's `gc` goes by the same rules, with no list and for any network.
+#[tokio::test]
+async fn swept_by_the_operator() {
+    let (host, before, pod) = attached(false, "net1").await;
+    let held = (host.snapshot(), host.records());
+    let sweep = async || {
+        sweep_one(&host.world(), &VF.parse().unwrap())
+            .await
+            .unwrap()
+            .map(|swept| swept.fate)
+    };
+    assert_eq!(sweep().await, None, "its namespace is there");
+    host.with(|kernel| kernel.destroy(pod.ns));
+    host.with(|kernel| kernel.host_mounts = false);
+    assert_eq!(sweep().await, None, "we don't see the host's mounts");
+    host.with(|kernel| kernel.host_mounts = true);
+    let lock = host.lock().await;
+    assert_eq!(sweep().await, None, "a call works on it");
+    drop(lock);
+    assert_eq!(host.records(), held.1);
+    host.with(|kernel| kernel.refund(pod.ns));
+    assert_eq!(sweep().await, Some(Fate::GivenBack));
+    host.assert_restored(&before, "");
+    assert_eq!(sweep().await, None, "no record");
 }

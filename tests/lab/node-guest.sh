@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# node-guest.sh KUBE_OVN EMULATOR: from a NIC in legacy mode without VFs to pods whose traffic is offloaded, and back, by our tools
+# only; and what kube-ovn-offload refuses on the way. A guest of its own, since it begins with a bare NIC.
+set -euo pipefail
+# shellcheck source=tests/lab/world.sh
+. "$LAB_DIR/world.sh"
+
+kube_ovn=$1 emulator=$2
+tool=$(dirname "$kube_ovn")/kube-ovn-offload
+work=$(mktemp -d)
+passed=0 failed=0
+check() { # DESCRIPTION COMMAND...
+    local what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        echo "ok      $what"
+    else
+        failed=$((failed + 1))
+        echo "NOT OK  $what"
+    fi
+}
+
+same() { # GOT EXPECTED
+    [ "$1" = "$2" ] || {
+        printf '        found %s\n        expected %s\n' "$1" "$2"
+        return 1
+    }
+}
+
+has() { # FILE TEXT...
+    local file=$1 text
+    shift
+    for text in "$@"; do
+        grep -qF -- "$text" "$file" || {
+            echo "        no \"$text\" in:"
+            sed 's/^/        /' "$file"
+            return 1
+        }
+    done
+}
+
+# tool STATUS ARGUMENT...: how it must end; what it says is in $work/out and $work/err
+tool() {
+    local status=$1 ended=0
+    shift
+    "$tool" "$@" > "$work/out" 2> "$work/err" < /dev/null || ended=$?
+    [ "$ended" = "$status" ] || {
+        echo "        $* ended with $ended, expected $status"
+        sed 's/^/        /' "$work/out" "$work/err"
+        return 1
+    }
+}
+
+# nic: all that `node prepare` can change. Few processes: under emulation each costs.
+nic() {
+    local pf netdev vf count flags mode words
+    for pf in $WORLD_PFS; do
+        read -r count < "$pci/$pf/sriov_numvfs"
+        read -ra words < <(devlink dev eswitch show "pci/$pf")
+        echo "$pf $count ${words[2]}"
+        for netdev in "$pci/$pf"/net/*; do
+            read -r flags < "$netdev/flags"
+            mode=$(ethtool -k "${netdev##*/}")
+            mode=${mode##*hw-tc-offload: }
+            echo "    ${netdev##*/} up $((flags & 1)) hw-tc-offload ${mode%%[!a-z]*}"
+        done
+        for vf in "$pci/$pf"/virtfn*; do
+            [ ! -e "$vf" ] || echo "    ${vf##*/} $(readlink "$vf/driver" || echo "no driver")"
+        done
+    done
+}
+
+# refused STATUS TEXT ARGUMENT...: one line that says it, nothing on stdout, and all as in $now
+refused() {
+    local status=$1 text=$2
+    shift 2
+    tool "$status" "$@" && has "$work/err" "$text" && same "$(wc -l < "$work/err")" 1 && same "$(wc -c < "$work/out")" 0 &&
+        same "$(nic)" "$now"
+}
+
+# leaves STATE COMMAND...: afterwards all is so
+leaves() {
+    local state=$1
+    shift
+    "$@" && same "$(nic)" "$state"
+}
+
+sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1
+insmod "$LAB_SIMNIC" one_card=1 rep_hw_tc=0
+WORLD_PFS=$(nic_pfs | paste -sd' ')
+read -r pf other <<< "$WORLD_PFS"
+uplink=$(nic_uplink "$pf")
+other_uplink=$(nic_uplink "$other")
+bare=$(nic)
+now=$bare
+echo "$bare"
+
+# --- what is refused
+
+check "no such netdev" refused 3 "no netdev nosuch0 on this node" node prepare --pf nosuch0 --vfs 4
+check "no such PCI device" refused 3 "no PCI device 0000:ff:00.0 on this node" node prepare --pf 0000:ff:00.0 --vfs 4
+check "no PF" refused 3 "has no SR-IOV" node prepare --pf 0000:00:00.0 --vfs 4
+check "more VFs than there can be" refused 1 "can have $(< "$pci/$pf/sriov_totalvfs") VFs (sriov_totalvfs), and 4000 are wanted" \
+    node prepare --pf "$uplink" --vfs 4000
+check "no VFs" tool 2 node prepare --pf "$uplink" --vfs 0
+check "never prepared" refused 3 "was not prepared by kube-ovn-offload" node reset --pf "$uplink"
+check "nothing was prepared" refused 3 "there is nothing to reset" node reset
+by_nobody() {
+    local ended=0
+    setpriv --reuid=65534 --clear-groups "$tool" node prepare --pf "$uplink" --vfs 4 > "$work/out" 2> "$work/err" || ended=$?
+    same "$ended" 4 && has "$work/err" "only root may" && same "$(wc -l < "$work/err")" 1 && same "$(nic)" "$bare"
+}
+check "no rights" by_nobody
+read_only() {
+    unshare --mount sh -c 'mount -o remount,bind,ro /sys && exec "$@"' - "$tool" node prepare --pf "$uplink" --vfs 4 \
+        > "$work/out" 2> "$work/err" && return 1
+    has "$work/err" "It needs the host's /sys, mounted writable" && same "$(nic)" "$bare"
+}
+check "a container with /sys mounted read-only" read_only
+
+ip link set "$uplink" up
+ip addr add 192.0.2.1/24 dev "$uplink"
+ip route add default via 192.0.2.254
+now=$(nic)
+check "the default route" refused 1 "carries the default route (by $uplink), which this would interrupt" \
+    node prepare --pf "$uplink" --vfs 4
+ip route del default
+ip link add link "$uplink" name vlan7 type vlan id 7 && ip link set vlan7 up && ip addr add 198.51.100.1/24 dev vlan7
+world_network # has 127.0.0.1 as its tunnel's address
+ovs-vsctl set Open_vSwitch . external_ids:ovn-encap-ip=198.51.100.1
+check "the tunnel's address, on a VLAN" refused 1 "the tunnel address 198.51.100.1 (external_ids:ovn-encap-ip, on vlan7)" \
+    node prepare --pf "$uplink" --vfs 4
+ip link del vlan7
+ovs-vsctl set Open_vSwitch . external_ids:ovn-encap-ip=127.0.0.1
+printf '#!/bin/sh\nsleep 600\n' > "$work/kubelet"
+chmod 755 "$work/kubelet"
+"$work/kubelet" --node-ip=192.0.2.1 &
+kubelet=$!
+check "kubelet's address" refused 1 "kubelet's address 192.0.2.1 (its --node-ip, on $uplink)" node prepare --pf "$uplink" --vfs 4
+check "--yes-disrupt is an answer to that" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run --yes-disrupt
+kill "$kubelet"
+check "nothing else is in the way" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run
+ip addr flush dev "$uplink"
+ip link set "$uplink" down
+
+# --- dry run
+
+check "a dry run changes nothing" leaves "$bare" tool 0 node prepare --pf "$other" --vfs 3 --dry-run
+cp "$work/out" "$work/script"
+cat "$work/script"
+# the shell lines do the same as the command: afterwards it has nothing to do
+check "the lines of a dry run are a script" sh -e "$work/script"
+check "after which there is nothing to do" tool 0 node prepare --pf "$other" --vfs 3
+check "nothing to do is said" has "$work/out" "nothing to do"
+echo 0 > "$pci/$other/sriov_numvfs"
+devlink dev eswitch set "pci/$other" mode legacy
+ethtool -K "$other_uplink" hw-tc-offload off
+ip link set "$other_uplink" down
+same "$(nic)" "$bare"
+
+# --- done, done again, another number, undone
+
+check "prepare" tool 0 node prepare --pf "$uplink" --vfs 2
+sed 's/^/        /' "$work/out"
+check "status shows it" tool 0 node status
+sed 's/^/        /' "$work/out"
+check "status: mode, number, switches" has "$work/out" "$pf ($uplink): mlx5_core, switchdev mode, 2 of" "hw-tc-offload on"
+now=$(nic)
+check "again: nothing to do" leaves "$now" tool 0 node prepare --pf "$pf" --vfs 2
+check "another number of VFs" tool 0 node prepare --pf "$pf" --vfs 4
+check "another number of VFs: so it is" same "$("$tool" node status --pf "$pf" -o json |
+    jq -c '.pfs[0] | [.eswitch, .vf_count, .uplink.hw_tc_offload, ([.vfs[] | select(.representor.hw_tc_offload)] | length)]')" \
+    '["switchdev",4,true,4]'
+ip netns add pod
+ip link set "$(ls "$pci/$(nic_vf "$pf" 1)/net")" netns pod
+now=$(nic)
+in_use="VF $(nic_vf "$pf" 1): its netdev is not in the host's network namespace"
+check "a VF in use: another number" refused 1 "$in_use" node prepare --pf "$pf" --vfs 2
+check "a VF in use: reset" refused 1 "$in_use" node reset --pf "$pf"
+check "a VF in use: nothing to do is no harm" tool 0 node prepare --pf "$pf" --vfs 4
+ip netns del pod
+home() { [ -n "$(ls "$pci/$(nic_vf "$pf" 1)/net")" ]; }
+for _ in {1..50}; do home && break; sleep 0.2; done
+check "reset, as a dry run" leaves "$now" tool 0 node reset --dry-run
+check "reset, as a dry run, says how" has "$work/out" "devlink dev eswitch set pci/$pf mode legacy" "sriov_numvfs"
+check "reset" leaves "$bare" tool 0 node reset
+now=$bare
+check "reset is done once" refused 3 "there is nothing to reset" node reset
+
+# --- a failure half-way: the driver takes no VF
+
+driver=$(readlink -f "$pci/$pf/driver")
+mount --bind /dev/full "$driver/bind"
+check "a failure half-way" tool 1 node prepare --pf "$pf" --vfs 2
+check "says where, and how to go back" has "$work/err" "stopped at step 6 of 7 (give the VFs to their driver again): " \
+    "/bind: No space left on device" "steps 1 to 5 are done" "to go back: kube-ovn-offload node reset --pf $pf (by hand: "
+sed 's/^/        /' "$work/err"
+check "and reset goes back" leaves "$bare" tool 0 node reset --pf "$pf"
+check "half-way once more" tool 1 node prepare --pf "$pf" --vfs 2
+umount "$driver/bind"
+check "the same command goes on from there" tool 0 node prepare --pf "$pf" --vfs 2
+check "with what was missing only" same "$(grep -c '^# [0-9]' "$work/out")" 2
+check "and reset goes back from there" leaves "$bare" tool 0 node reset --pf "$pf"
+check "VFs that there were" sh -c "echo 2 > $pci/$pf/sriov_numvfs"
+with_vfs=$(nic)
+check "VFs that there were stay" tool 0 node prepare --pf "$pf" --vfs 2
+check "and are as they were afterwards" leaves "$with_vfs" tool 0 node reset
+echo 0 > "$pci/$pf/sriov_numvfs"
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
