@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Status;
 use crate::machine::block_on;
-use crate::output::{Output, complain, table};
+use crate::output::{Output, Progress, complain, table};
 
 /// Gives back what attachments left that have ended: those that are pending, and those whose pod is gone without a DEL.
 ///
@@ -35,8 +35,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
     }
     let deadlines = Settings::load(Path::new(PATH)).config.deadlines;
     let mut all = Vec::new();
-    let ended = block_on(sweep(&deadlines, |swept| all.push(swept)))
-        .and_then(|ended| ended.map_err(|failure| failure.to_string()));
+    let mut progress = Progress::start();
+    let each = |swept: Swept| {
+        progress.say(&format!(
+            "VF {} of {}: {}",
+            swept.device,
+            swept.holder,
+            result(&swept.fate)
+        ));
+        all.push(swept);
+    };
+    let ended = block_on(sweep(&deadlines, each)).and_then(|ended| ended.map_err(|failure| failure.to_string()));
     // writing to a Vec can't fail
     let _ = match arguments.output {
         Output::Json => writeln!(

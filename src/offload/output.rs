@@ -60,8 +60,13 @@ impl Progress {
 
     /// Step `number` of `all` begins.
     pub(crate) fn step(&mut self, number: usize, all: usize, what: &str) {
+        self.say(&format!("[{number}/{all}] {what}"));
+    }
+
+    /// So far it has come.
+    pub(crate) fn say(&mut self, what: &str) {
         if self.is_terminal || self.start.elapsed() > QUIET {
-            let _ = writeln!(io::stderr(), "[{number}/{all}] {}", shown(what));
+            let _ = writeln!(io::stderr(), "{}", shown(what));
         }
     }
 }

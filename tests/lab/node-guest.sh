@@ -6,8 +6,10 @@ set -euo pipefail
 . "$LAB_DIR/world.sh"
 
 kube_ovn=$1 emulator=$2
-tool=$(dirname "$kube_ovn")/kube-ovn-offload
 work=$(mktemp -d)
+# where a node has it; and in memory, since it is started a hundred times
+install -D "$(dirname "$kube_ovn")/kube-ovn-offload" /usr/local/bin/kube-ovn-offload
+tool=/usr/local/bin/kube-ovn-offload
 passed=0 failed=0
 check() { # DESCRIPTION COMMAND...
     local what=$1
@@ -143,6 +145,14 @@ kill "$kubelet"
 check "nothing else is in the way" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run
 ip addr flush dev "$uplink"
 ip link set "$uplink" down
+modprobe bonding
+ip link add bond0 type bond mode active-backup
+ip link set "$uplink" master bond0
+now=$(nic)
+check "in a bond" refused 1 "is in bond0, and the eswitch's mode can't be changed there: ip link set $uplink nomaster" \
+    node prepare --pf "$uplink" --vfs 4
+ip link del bond0
+ip link set "$uplink" down
 
 # --- dry run
 
@@ -182,6 +192,27 @@ check "a VF in use: nothing to do is no harm" tool 0 node prepare --pf "$pf" --v
 ip netns del pod
 home() { [ -n "$(ls "$pci/$(nic_vf "$pf" 1)/net")" ]; }
 for _ in {1..50}; do home && break; sleep 0.2; done
+checkpoint=/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
+uid=11111111-2222-3333-4444-555555555555
+mkdir -p "${checkpoint%/*}" "/var/lib/kubelet/pods/$uid" "/var/log/pods/shop_web-0_$uid"
+printf '{"Data": {"PodDeviceEntries": [{"PodUID": "%s", "ResourceName": "mellanox.com/cx6", "DeviceIDs": {"0": ["%s"]}}]}}' \
+    "$uid" "$(nic_vf "$pf" 2)" > "$checkpoint"
+check "a VF that kubelet gave to a pod" refused 1 "VF $(nic_vf "$pf" 2): kubelet gave it to pod shop/web-0 as mellanox.com/cx6" \
+    node reset --pf "$pf"
+rm -r "/var/lib/kubelet/pods/$uid"
+check "a VF that kubelet gave to a pod that is gone" tool 0 node reset --pf "$pf" --dry-run
+rm "$checkpoint"
+modprobe vfio-pci
+vf=$(nic_vf "$pf" 3)
+echo "$vf" > "$pci/$vf/driver/unbind"
+echo vfio-pci > "$pci/$vf/driver_override"
+echo "$vf" > /sys/bus/pci/drivers_probe
+group=$(basename "$(readlink "$pci/$vf/iommu_group")")
+exec 8<> "/dev/vfio/$group"
+now=$(nic)
+check "a VF of a virtual machine" refused 1 "VF $vf: a process, such as a virtual machine, has /dev/vfio/$group open" node reset
+exec 8>&-
+now=$(nic)
 check "reset, as a dry run" leaves "$now" tool 0 node reset --dry-run
 check "reset, as a dry run, says how" has "$work/out" "devlink dev eswitch set pci/$pf mode legacy" "sriov_numvfs"
 check "reset" leaves "$bare" tool 0 node reset
@@ -207,6 +238,133 @@ with_vfs=$(nic)
 check "VFs that there were stay" tool 0 node prepare --pf "$pf" --vfs 2
 check "and are as they were afterwards" leaves "$with_vfs" tool 0 node reset
 echo 0 > "$pci/$pf/sriov_numvfs"
+
+# --- the journey: VFs, pods, traffic, and what our tools say of them
+
+declare -A ip=([web]=10.16.0.11 [db]=10.16.0.12)
+in_pod() {
+    ip netns exec "${WORLD_NETNS[$1]}" "${@:2}"
+}
+
+# by hand: a table's row, with any number of blanks between its words
+row() { # FILE WORD...
+    local file=$1 pattern
+    shift
+    printf -v pattern '%s  *' "$@"
+    grep -qE -- "${pattern%  \*}" "$file" || {
+        echo "        no row \"$*\" in:"
+        sed 's/^/        /' "$file"
+        return 1
+    }
+}
+
+nic_checks=nic,nic-driver,vfs,eswitch-mode,vf-driver,vf-order,uplink,representor,hw-tc-offload
+check "doctor sees a bare NIC" tool 1 doctor --pf "$pf" --only "$nic_checks"
+check "doctor says what is missing" has "$work/out" "vfs" "eswitch-mode"
+check "prepare, persistent" tool 0 node prepare --pf "$uplink" --vfs 2 --persist
+unit=/etc/systemd/system/kube-ovn-offload-${pf//:/-}.service
+check "doctor finds nothing wrong with the NIC any more" tool 0 doctor --pf "$pf" --only "$nic_checks"
+[ "$failed" = 0 ] || cat "$work/out"
+check "the files are there" has "$unit" "ExecStart=$tool node prepare --pf $pf --vfs 2 --wait 120 --yes-disrupt"
+check "systemd takes the unit" systemd-analyze verify "$unit"
+check "and those of conf" systemd-analyze verify conf/systemd/kube-ovn-offload-gc.service conf/systemd/kube-ovn-offload-gc.timer
+check "again: nothing to do, nothing to write" tool 0 node prepare --pf "$pf" --vfs 2 --persist
+check "again: no file was written" same "$(grep -c written "$work/out")" 0
+representor=$(nic_representor "$pf" 0)
+udev_marks() { # NETDEV
+    udevadm test --action=add "/sys/class/net/$1" > "$work/udev" 2>&1 || true
+    has "$work/udev" "KUBE_OVN_OFFLOAD=1" "NM_UNMANAGED=1" "/etc/systemd/network/10-kube-ovn-offload.link"
+}
+check "udev marks a representor" udev_marks "$representor"
+check "udev marks a VF" udev_marks "$(ls "$pci/$(nic_vf "$pf" 0)/net")"
+unmarked() {
+    ! udev_marks "$uplink" > /dev/null
+}
+check "udev does not mark the uplink" unmarked
+
+world_plugin "$kube_ovn"
+for pod in web db; do
+    world_pod "$pod" "02:00:00:00:00:${ip[$pod]##*.}" "${ip[$pod]}"
+done
+world_daemon "$emulator"
+declare -A stdin=([web]=$(world_netconf conf/mellanox/network.yaml "$(nic_vf "$pf" 0)") [db]=$(world_netconf conf/mellanox/network.yaml "$(nic_vf "$pf" 1)"))
+check "no attachments yet" tool 0 attachments
+add() {
+    world_cni ADD "$1" "${stdin[$1]}" > "$work/out" 2> "$work/err" && return
+    cat "$work/out" "$work/err"
+    return 1
+}
+check "ADD of web" add web
+check "ADD of db" add db
+check "attachments" tool 0 attachments
+check "attachments: web" row "$work/out" "$(nic_vf "$pf" 0)" "$WORLD_NAMESPACE/web" eth0 attached
+check "attachments: db" row "$work/out" "$(nic_vf "$pf" 1)" "$WORLD_NAMESPACE/db" eth0 attached
+check "status" tool 0 node status --pf "$pf"
+sed 's/^/        /' "$work/out"
+check "status: which pod has which VF" has "$work/out" "$WORLD_NAMESPACE/web (eth0)" "$WORLD_NAMESPACE/db (eth0)" "up, in ovs-system"
+now=$(nic)
+check "the VFs are in use now" refused 1 "pod $WORLD_NAMESPACE/web has it as eth0" node reset
+for name in "$WORLD_NAMESPACE/web" "${WORLD_CONTAINER[web]:0:12}" "$(nic_vf "$pf" 0)"; do
+    check "check $name" tool 0 check "$name"
+done
+
+in_pod web ping -q -c 3 -i 0.2 -W 5 "${ip[db]}" > "$work/ping" || true
+talk() {
+    local server
+    in_pod db timeout 60 socat -u TCP4-LISTEN:5001,reuseaddr OPEN:/dev/null &
+    server=$!
+    head -c 1000000 /dev/zero | in_pod web timeout 60 socat -u - "TCP4:${ip[db]}:5001,retry=50,interval=0.1" && wait "$server"
+}
+check "web and db talk" talk
+offloaded() {
+    in_pod web ping -q -c 2 -i 0.2 "${ip[db]}" > /dev/null
+    ovs-appctl dpctl/dump-flows -m --names type=offloaded > "$work/flows"
+    has "$work/flows" "offloaded:yes" "dp:tc"
+}
+check "from a NIC in legacy mode without VFs to offloaded:yes, by our tools" offloaded
+
+in_pod web ping -q -i 0.1 -w 40 "${ip[db]}" > "$work/ping" &
+ping=$!
+check "flows: the NIC forwards what web sends" tool 0 flows --pod "$WORLD_NAMESPACE/web" --rates 5 --expect 80
+kill -INT "$ping"
+sed 's/^/        /' "$work/out"
+check "flows says so" has "$work/out" hardware "$WORLD_NAMESPACE/web" "$WORLD_NAMESPACE/db"
+check "doctor finds nothing wrong with the attachments" tool 0 doctor --only \
+    "$nic_checks,ovsdb-server,ovs-vswitchd,br-int,ovs-hw-offload,ovs-restarted,representor-port,representor-up,stale-ports,daemon-socket,records"
+[ "$failed" = 0 ] || cat "$work/out"
+
+# what CHECK sees
+representor=$(nic_representor "$pf" 0)
+ip link set "$representor" down
+check "check sees a representor that is down" tool 1 check "$WORLD_NAMESPACE/web"
+check "check says so" has "$work/out" "NOT OK" "its representor $representor is down"
+ip link set "$representor" up
+in_pod web ip addr del "${ip[web]}/16" dev eth0
+check "check sees an address that is missing" tool 1 check "$WORLD_NAMESPACE/web"
+check "check says which" has "$work/out" "it lacks the address ${ip[web]}"
+in_pod web ip addr add "${ip[web]}/16" dev eth0
+check "check is content again" tool 0 check "$WORLD_NAMESPACE/web"
+
+# what goes without a DEL
+check "gc leaves the living alone" tool 0 gc
+check "gc says so" has "$work/out" "nothing to give back"
+ip netns del "${WORLD_NETNS[web]}"
+check "a pod without DEL is an orphan" tool 1 attachments
+check "attachments says so" row "$work/out" "$(nic_vf "$pf" 0)" "$WORLD_NAMESPACE/web" eth0 orphaned
+kill "$WORLD_DAEMON_PID"
+rm -f /run/openvswitch/db.sock.away && mv /run/openvswitch/db.sock /run/openvswitch/db.sock.away
+check "gc with daemon and OVSDB down" tool 1 gc
+check "what can't be given back stays recorded" tool 1 attachments
+check "as ended" row "$work/out" "$(nic_vf "$pf" 0)" "$WORLD_NAMESPACE/web" eth0 ended
+mv /run/openvswitch/db.sock.away /run/openvswitch/db.sock
+check "gc goes on with it" tool 0 gc
+check "gc says what it did" has "$work/out" "pod $WORLD_NAMESPACE/web" "given back"
+world_daemon "$emulator"
+world_cni DEL db "${stdin[db]}"
+check "nothing is attached" tool 0 attachments
+check "nothing is attached: says so" has "$work/out" "no VF is attached to a pod"
+check "reset" leaves "$bare" tool 0 node reset
+check "reset removes what was persisted" same "$(find /etc -name '*kube-ovn-offload*' | wc -l)" 0
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

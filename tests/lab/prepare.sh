@@ -17,7 +17,7 @@ packages=(
     qemu-system-x86 busybox-static kmod util-linux         # the guest
     make gcc-12 binutils libelf1 libssl3                   # to build simnic; the libraries are those of the kernel's own build tools
     openvswitch-switch ovn-central ovn-host                # what runs in it
-    iproute2 ethtool iputils-ping tcpdump socat jq         # what the tests and the demo call in it
+    iproute2 ethtool iputils-ping tcpdump socat jq systemd # what the tests and the demo call in it
     strace udev                                            # what the end-to-end tests kill the plugin with, and what renames links under it
 )
 

@@ -76,7 +76,7 @@ fn what_persists_is_shown_too() {
     let output = prepare_in(&machine, state.path(), &arguments);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
     for text in [
-        "/root/etc/systemd/system/kube-ovn-offload-0000:03:00.0.service << 'END'\n",
+        "/root/etc/systemd/system/kube-ovn-offload-0000-03-00.0.service << 'END'\n",
         "node prepare --pf 0000:03:00.0 --vfs 2 --wait 120 --yes-disrupt\n",
         "/root/etc/NetworkManager/conf.d/90-kube-ovn-offload.conf << 'END'\n",
         "KERNELS==\"0000:03:00.3\", ",
@@ -202,6 +202,23 @@ fn a_vf_that_a_pod_has() {
         1,
         &["its netdev is not in the host's network namespace: a pod may have it"],
     );
+}
+
+/// At boot the NIC may come later than the command.
+#[test]
+fn waits_for_a_pf() {
+    let start = std::time::Instant::now();
+    let output = prepare(
+        &Machine::new("F7-mlx5-legacy"),
+        &["--pf", "eth7", "--vfs", "2", "--wait", "1", "--dry-run"],
+    );
+    refused(&output, 3, &["no netdev eth7 on this node"]);
+    assert!(start.elapsed().as_secs_f32() >= 1.0);
+    let ready = prepare(
+        &Machine::new("F7-mlx5-legacy"),
+        &["--pf", "ens1f0np0", "--vfs", "2", "--wait", "600", "--dry-run"],
+    );
+    assert_eq!(ready.status.code(), Some(0), "{}", stderr(&ready));
 }
 
 /// A recorded machine can't be changed; and without rights this one can't.

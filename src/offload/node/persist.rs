@@ -42,8 +42,13 @@ pub(super) struct Prepared<'a> {
     pub(super) program: &'a Path,
 }
 
+/// A PF in a file's name: systemd-analyze(1) takes what follows a colon for an alias.
+fn dashed(pf: &PciAddress) -> String {
+    pf.as_str().replace(':', "-")
+}
+
 fn unit_name(pf: &PciAddress) -> String {
-    format!("kube-ovn-offload-{pf}.service")
+    format!("kube-ovn-offload-{}.service", dashed(pf))
 }
 
 fn unit_path(pf: &PciAddress) -> PathBuf {
@@ -56,7 +61,7 @@ fn link_path(pf: &PciAddress) -> PathBuf {
 
 fn rules_path(pf: &PciAddress) -> PathBuf {
     // before 75-net-description.rules to 85-nm-unmanaged.rules, of which 80-net-setup-link.rules looks for a .link file
-    PathBuf::from(format!("etc/udev/rules.d/70-kube-ovn-offload-{pf}.rules"))
+    PathBuf::from(format!("etc/udev/rules.d/70-kube-ovn-offload-{}.rules", dashed(pf)))
 }
 
 /// The files that serve all PFs.
@@ -150,7 +155,7 @@ SUBSYSTEM!=\"net\", GOTO=\"kube_ovn_offload_end\"
 ",
         pf = prepared.pf
     );
-    // ID_NET_MANAGED_BY: systemd 256 and later; NM_UNMANAGED: NetworkManager
+    // ID_NET_MANAGED_BY is for networkd, in recent versions of it (networkd-link.c), NM_UNMANAGED for NetworkManager
     let mark = format!("ENV{{{MARK}}}=\"1\", ENV{{NM_UNMANAGED}}=\"1\", ENV{{ID_NET_MANAGED_BY}}=\"kube-ovn\"");
     for vf in prepared.vfs {
         let _ = writeln!(text, "KERNELS==\"{vf}\", {mark}");
@@ -333,6 +338,7 @@ pub(super) fn pfs(root: &Path) -> Vec<PciAddress> {
         .filter_map(|name| {
             name.strip_prefix("kube-ovn-offload-")?
                 .strip_suffix(".service")?
+                .replace('-', ":")
                 .parse()
                 .ok()
         })
@@ -389,7 +395,7 @@ mod tests {
                 assert!(text.starts_with(HEADER), "{}", drop.path.display());
             }
         }
-        let unit = text(&drops, "system/kube-ovn-offload-0000:03:00.0.service");
+        let unit = text(&drops, "system/kube-ovn-offload-0000-03-00.0.service");
         assert!(unit.contains(
             "\nExecStart=/usr/local/bin/kube-ovn-offload node prepare --pf 0000:03:00.0 --vfs 2 --wait 120 --yes-disrupt\n"
         ));
@@ -404,8 +410,8 @@ mod tests {
         assert!(text(&drops, ".network").contains("Property=KUBE_OVN_OFFLOAD=1\n\n[Link]\nUnmanaged=yes"));
         assert!(text(&drops, ".conf").contains("managed=0"));
         assert_eq!(
-            text(&drops, "wants/kube-ovn-offload-0000:03:00.0.service"),
-            "../kube-ovn-offload-0000:03:00.0.service"
+            text(&drops, "wants/kube-ovn-offload-0000-03-00.0.service"),
+            "../kube-ovn-offload-0000-03-00.0.service"
         );
     }
 
