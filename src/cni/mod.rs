@@ -3,6 +3,7 @@
 //! Where the specification leaves a choice, the answer is that of `skel`, the library under the stock plugin
 //! (`pkg/skel/skel.go` of containernetworking/cni v1.3.0): same checks, same order, same texts.
 
+mod earlier;
 mod env;
 mod error;
 mod keys;
@@ -11,6 +12,7 @@ mod prev_result;
 mod result;
 mod version;
 
+pub use earlier::Earlier;
 pub use env::{Environment, PodArgs};
 pub use error::{Code, Failure};
 pub use keys::MAX_NETCONF;
@@ -60,6 +62,8 @@ pub struct Call {
     pub pod: PodArgs,
     /// The network's configuration.
     pub conf: NetConf,
+    /// What the plugins before us in the list did; ADD of an interface only.
+    pub earlier: Option<Earlier>,
     /// The caller insists that `netns` may be the plugin's own (`CNI_NETNS_OVERRIDE`).
     pub netns_override: bool,
 }
@@ -72,13 +76,18 @@ impl Call {
             ifname: env.interface()?,
             pod: PodArgs::parse(env.args.as_deref().unwrap_or_default()),
             conf,
+            earlier: None,
             netns_override: env.overrides_netns(),
         })
     }
 
     /// What ADD needs beyond what every verb needs; in stock's order, the netconf before `CNI_ARGS`.
-    fn fit_for_add(self) -> Result<Self, Failure> {
+    fn fit_for_add(mut self) -> Result<Self, Failure> {
         self.conf.socket()?;
+        // for another plugin's IPAM it is that plugin's business
+        if self.conf.mode == Mode::Interface {
+            self.earlier = Earlier::of(&self.conf)?;
+        }
         let device = self.conf.device_id()?;
         if device.is_none() && self.conf.device_required {
             return Err(Failure::new(
