@@ -309,7 +309,8 @@ fn every_daemon_gets_the_same_result() {
     }
 }
 
-/// The interface by its name, with the MAC and the addresses of ADD's result, and a daemon that can be reached.
+/// The interface by its name, with the MAC and the addresses of ADD's result, and a daemon that can be reached. Of its port there is
+/// nothing to be found out on this node: it has no Open vSwitch, which every error ends with.
 #[test]
 fn check_of_a_pod_without_a_device() {
     let (daemon, pod) = (Daemon::at_once(&pods()), Pod::new());
@@ -318,21 +319,26 @@ fn check_of_a_pod_without_a_device() {
         let keys = json!({"cniVersion": version, "prevResult": add.json()});
         let asked = daemon.log().len();
         let check = || call("CHECK", &daemon, &pod, &keys);
-        assert!(check().failure(103).ends_with(&format!(
-            "interface eth0 of pod default/nginx is not as ADD left it: it is not in network namespace {}",
-            pod.netns()
-        )));
+        let findings = |answer: &Answer| {
+            let msg = answer.failure(103);
+            let begun = msg.strip_prefix("interface eth0 of pod default/nginx is not as ADD left it: ");
+            let (found, no_ovs) = begun.unwrap().split_once("ovsdb-server can't be reached").unwrap();
+            assert!(!no_ovs.contains(';'), "{msg}");
+            found.to_owned()
+        };
+        assert_eq!(
+            findings(&check()),
+            format!("it is not in network namespace {}; ", pod.netns())
+        );
         // what the daemon of these tests only says that it has done
         pod.ip("link add eth0 address 00:00:00:AA:BB:CC mtu 1400 type veth peer name other");
-        let found = check().failure(103);
-        assert!(
-            found.ends_with("it is down; it lacks the address 10.16.0.5/16 (it has: )"),
-            "{found}"
+        assert_eq!(
+            findings(&check()),
+            "it is down; it lacks the address 10.16.0.5/16 (it has: ); "
         );
         pod.ip("address add 10.16.0.5/16 dev eth0");
         pod.ip("link set eth0 up");
-        let well = check();
-        assert_eq!((well.rc, well.stdout.as_str(), well.stderr.as_str()), (0, "", ""));
+        assert_eq!(findings(&check()), "");
         pod.ip("link set eth0 address 00:00:00:AA:BB:CD");
         assert!(
             check()

@@ -42,7 +42,7 @@ pub use machine::{administer_mac, administered_mac};
 pub use plumb::plumb;
 pub use port::NO_NETNS;
 pub use prepare::prepare;
-pub use take::{Taken, refuse_taken_port_name, take};
+pub use take::{Taken, refuse_taken_interface, refuse_taken_port_name, take};
 pub use undo::undo;
 pub use verify::{Expectation, Inspection, inspect, interface, representor_of, verify};
 

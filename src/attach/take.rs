@@ -1,4 +1,5 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::prepare::port_owner;
@@ -59,12 +60,7 @@ pub async fn take<S: Stack>(
     refuse_second_interface(world, claim)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
     end_dead_holder(world, claim, &lock, lock_deadline).await?;
-    if pod.link_named(&claim.ifname).await?.is_some() {
-        return Err(Error::NameTaken {
-            netns: claim.netns.display().to_string(),
-            ifname: claim.ifname.clone(),
-        });
-    }
+    refuse_taken_interface(&pod, &claim.netns, &claim.ifname).await?;
     let found = world.resolve(&claim.device)?;
     let vfio = vfio_driver(claim, &found, vf_driver)?;
     let vf = match vfio {
@@ -108,6 +104,18 @@ pub async fn take<S: Stack>(
         pod,
         lock,
     })
+}
+
+/// The specification wants an error when the interface is there already. Asked for a veth all the same, the daemon takes away the
+/// one that an earlier ADD of this sandbox made, and fails then (`setupVethPair`, `ovs_linux.go:1753` at 1533681d7).
+pub async fn refuse_taken_interface<S: Stack>(pod: &S, netns: &Path, ifname: &IfName) -> Result<(), Error> {
+    match pod.link_named(ifname).await? {
+        Some(_) => Err(Error::NameTaken {
+            netns: netns.display().to_string(),
+            ifname: ifname.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The daemon makes the name of the port of the first characters of the container ID and of the interface's name, and one of

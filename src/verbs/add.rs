@@ -1,10 +1,10 @@
 use std::path::Path;
 
 use super::del::del_without_record;
-use super::request::{check_names, claim_of, has_long_name, request, trust};
+use super::request::{check_names, claim_of, has_long_name, makes_interface, request, trust};
 use super::{Caller, Clock, failed, failure, outcome, pending, policy, this_host};
 use crate::attach::{self, Taken, World};
-use crate::cni::{Call, Code, Failure, Mode, render};
+use crate::cni::{Call, Code, Failure, Mode};
 use crate::daemon::{self, Client, Reply, Request};
 use crate::log::step;
 use crate::net::{self, Netlink, Netns, Stack};
@@ -87,19 +87,28 @@ async fn add_without_device(
         );
         return Err(Failure::new(Code::OwnNetns, msg, ""));
     }
-    if call.conf.mode == Mode::Interface && has_long_name(call) {
+    if makes_interface(call) {
         let host = Netlink::own().map_err(failed)?;
-        attach::refuse_taken_port_name(&host, &call.container, &call.ifname, None)
+        let pod = host.open(path).map_err(failed)?;
+        attach::refuse_taken_interface(&pod, path, &call.ifname)
             .await
             .map_err(failed)?;
+        if has_long_name(call) {
+            attach::refuse_taken_port_name(&host, &call.container, &call.ifname, None)
+                .await
+                .map_err(failed)?;
+        }
     }
     netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
     let client = Client::new(call.conf.socket()?);
     let request = request(call);
     let reply = step("daemon", client.add(&request, clock.reply()));
     let reply = reply.await.map_err(failed)?;
-    let result = render(call.conf.version, &outcome::of_reply(call, &reply))?;
-    let taken = caller.wants(store, call).and_then(|()| caller.take(&result));
+    let printed = outcome::print(call, &outcome::of_reply(call, &reply));
+    let taken = printed.and_then(|result| {
+        caller.wants(store, call)?;
+        caller.take(&result)
+    });
     if taken.is_err()
         && call.conf.mode == Mode::Interface
         && let Err(undo) = del_without_record(call, clock).await
@@ -168,7 +177,7 @@ async fn steps<S: Stack>(
     }
     let representor = step("verify", attach::verify(world, taken, &reply));
     let representor = representor.await.map_err(failed)?;
-    let result = render(call.conf.version, &outcome::of_vf(call, &device, &representor, &reply))?;
+    let result = outcome::print(call, &outcome::of_vf(call, &device, &representor, &reply))?;
     taken.advance(world, Stage::Attached).map_err(failed)?;
     wanted()?;
     policy::device_info(call, &taken.record, &representor.name);

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::request::trust;
+use super::request::{makes_interface, trust};
 use super::{Clock, failed, this_host};
 use crate::attach::{self, Expectation, World};
 use crate::cni::{Call, Code, Failure, Mode, Told};
@@ -30,7 +30,7 @@ pub async fn check(mut call: Call, settings: &Settings, clock: Clock) -> Result<
         let world = this_host(clock).map_err(failed)?;
         let device = device_of(&world, call, &told)?;
         findings = look(&world, call, &told, device.as_ref()).await?;
-        if device.is_some()
+        if (device.is_some() || makes_interface(call))
             && let Some(netns) = call.netns.as_deref()
         {
             let expected = Expected {
@@ -152,7 +152,7 @@ fn recorded<S: Stack>(record: &Record, pod: &S, findings: &mut Vec<String>) {
     }
 }
 
-/// What OVSDB and ovs-vswitchd say about the representor's port. The kernel shows that it is in a datapath, but not that OVN
+/// What OVSDB and ovs-vswitchd say about the port of representor or veth. The kernel shows that it is in a datapath, but not that OVN
 /// knows whose it is.
 /// It is the port as it is, or how it is not as it should be.
 async fn port(ovs: &Ovs, expected: &Expected<'_>) -> Result<Option<Port>, String> {

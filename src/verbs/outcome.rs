@@ -1,7 +1,16 @@
-use crate::cni::{Call, Interface, Ip, Outcome, Route};
+use crate::cni::{Call, Failure, Interface, Ip, Outcome, Route, render};
 use crate::daemon::Reply;
 use crate::net::Link;
 use crate::types::PciAddress;
+
+/// The result for the caller: that of the plugins before us, if there are any, and then ours.
+pub(super) fn print(call: &Call, outcome: &Outcome) -> Result<Vec<u8>, Failure> {
+    let ours = render(call.conf.version, outcome)?;
+    match &call.earlier {
+        Some(earlier) => earlier.with(&ours),
+        None => Ok(ours),
+    }
+}
 
 /// The result for a VF: the representor, then the pod's interface.
 pub(super) fn of_vf(call: &Call, device: &PciAddress, representor: &Link, reply: &Reply) -> Outcome {

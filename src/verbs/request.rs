@@ -69,6 +69,15 @@ pub(super) fn claim_of(call: &Call, device: &PciAddress) -> Claim {
     }
 }
 
+/// Whether the daemon is to make an interface of this name, and its port. For a pod with DPDK it makes a socket, for a provider that
+/// is not Open vSwitch's it has only addresses (`IsOvnProvider` in pkg/util/k8s.go at 1533681d7).
+pub(super) fn makes_interface(call: &Call) -> bool {
+    let conf = &call.conf;
+    conf.mode == Mode::Interface
+        && conf.vhost_user_socket_volume_name.is_empty()
+        && conf.provider.rsplit('.').next() == Some("ovn")
+}
+
 /// Whether the interface's name leaves so little of the container ID in the port's name that the ports of two pods may have one.
 pub(super) fn has_long_name(call: &Call) -> bool {
     matches!(call.ifname.as_str().len(), 11 | 12)
