@@ -1,11 +1,8 @@
-//! The CNI protocol, by the built binary: everything that fails or is answered before the daemon is asked.
-//!
-//! Expected texts are those of skel, the library under the stock plugin, as its plugins were seen to print them.
+//! What of the protocol is this plugin's own: the keys of its netconf, by the built binary. Everything here fails or is answered before
+//! the daemon is asked. What every plugin must do is in tests/conformance.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 #![allow(clippy::needless_pass_by_value, reason = "calls read better with json!(…) alone")]
 
-mod environment;
-mod stdin;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -13,8 +10,6 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::{Answer, Call};
-
-const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /// A netconf that is complete, and then some keys; `null` takes one away.
 fn conf(keys: Value) -> String {
@@ -52,19 +47,19 @@ fn is_accepted(answer: &Answer) -> bool {
     }
 }
 
-// ---- 4.3 errors
-
 #[test]
-fn an_error_has_the_version_of_the_netconf_as_far_as_it_is_known() {
-    for (call, version) in [
-        (call("ADD", json!({"cniVersion": "0.3.1"})).without("CNI_PATH"), "0.3.1"),
-        (call("NOPE", json!({"cniVersion": "0.4.0"})), "0.4.0"),
-        (call("ADD", json!({"cniVersion": "1.0.0", "name": null})), "1.0.0"),
-        (call("ADD", json!({"cniVersion": "9.0.0"})), "1.1.0"),
-        (Call::verb("ADD"), "1.1.0"),
-    ] {
-        assert_eq!(call.run().json()["cniVersion"], version);
-    }
+fn the_option_version_is_for_people_only() {
+    let answer = Call::new(&[]).arg("--version").run();
+    assert_eq!(
+        (answer.rc, answer.stdout),
+        (0, format!("kube-ovn {}\n", env!("CARGO_PKG_VERSION")))
+    );
+    // with a command, arguments mean nothing
+    Call::verb("NOPE")
+        .arg("--version")
+        .stdin(conf(json!({})))
+        .run()
+        .failure(4);
 }
 
 #[test]
@@ -86,84 +81,91 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     }
 }
 
-// ---- 4.4 VERSION
+/// A netconf has no reason to be this long.
+#[test]
+fn a_megabyte_on_stdin() {
+    let long = conf(json!({"x": "y".repeat(1 << 20)}));
+    for verb in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
+        Call::verb(verb).stdin(&long).run().failure(6);
+    }
+}
 
 #[test]
-fn version() {
-    let supported = json!(VERSIONS);
-    for (stdin, echoed) in [
-        ("", "1.1.0"),
-        ("garbage", "1.1.0"),
-        ("{}", "1.1.0"),
-        ("{\"cniVersion\":\"2.0.0\"}", "1.1.0"),
-        ("{\"cniVersion\":3}", "1.1.0"),
-        ("{\"cniVersion\":\"0.3.1\"}", "0.3.1"),
-        ("{\"cniVersion\":\"1.0.0\"}", "1.0.0"),
+fn keys_of_a_wrong_type_fail_add_and_not_del() {
+    for (key, value) in [
+        ("type", json!(1)),
+        ("server_socket", json!(["/x"])),
+        ("provider", json!(1.5)),
+        ("routes", json!({"dst": "x"})),
+        ("routes", json!(["x"])),
+        ("dns", json!("x")),
+        ("vf_driver", json!(true)),
+        ("device", json!(true)),
+        ("deviceID", json!(3)),
+        ("pciBusID", json!({})),
+        ("runtimeConfig", json!([])),
+        ("prevResult", json!("x")),
+        ("ipam", json!("x")),
     ] {
-        let answer = Call::new(&[("CNI_COMMAND", "VERSION")]).stdin(stdin).run();
-        assert_eq!((answer.rc, answer.stderr.as_str()), (0, ""), "{answer:?}");
-        assert_eq!(
-            answer.json(),
-            json!({"cniVersion": echoed, "supportedVersions": supported}),
-            "{stdin}"
-        );
-    }
-    // podman: everything set, to nothing that exists
-    let answer = Call::new(&[
-        ("CNI_COMMAND", "VERSION"),
-        ("CNI_CONTAINERID", "--"),
-        ("CNI_IFNAME", "dummy:"),
-        ("CNI_NETNS", "dummy"),
-        ("CNI_PATH", "dummy"),
-    ])
-    .stdin("{\"cniVersion\":\"1.0.0\"}")
-    .run();
-    assert_eq!((answer.rc, &answer.json()["cniVersion"]), (0, &json!("1.0.0")));
-}
-
-/// Without a list of living attachments there is nothing to collect.
-#[test]
-fn gc_without_a_list_is_silent() {
-    let answer = call("GC", json!({"cniVersion": "1.1.0"})).run();
-    assert_eq!((answer.rc, answer.stdout.as_str(), answer.stderr.as_str()), (0, "", ""));
-}
-
-// ---- 4.8 CHECK, 4.9 STATUS
-
-#[test]
-fn check_needs_a_result_and_a_namespace() {
-    for version in ["0.4.0", "1.0.0", "1.1.0"] {
-        let missing = call("CHECK", json!({"cniVersion": version})).run();
-        assert_eq!(missing.failure(7), "required prevResult missing");
-        assert_eq!(missing.json()["cniVersion"], version);
-        let wrong = json!({"cniVersion": version, "prevResult": {"interfaces": "eth0"}});
+        let msg = call("ADD", json!({key: value})).run().failure(6);
         assert!(
-            call("CHECK", wrong)
-                .run()
-                .failure(6)
-                .contains("could not parse prevResult")
+            msg.starts_with(&format!("\"{key}\" in the network config must be ")),
+            "{msg}"
         );
-        let interfaces = json!([{"name": "eth0", "sandbox": "/nonexistent/netns"}]);
-        let gone = json!({"cniVersion": version, "prevResult": {"interfaces": interfaces}});
-        assert_eq!(
-            call("CHECK", gone).run().failure(4),
-            "CNI_NETNS: network namespace /nonexistent/netns does not exist"
-        );
+        let answer = call("DEL", json!({key: value})).run();
+        assert!(is_accepted(&answer), "{answer:?}");
     }
 }
 
-/// Nobody listens at the socket of these tests, so no ADD could be served; whether Open vSwitch runs is the machine's business.
 #[test]
-fn status_of_a_machine_without_the_daemon() {
-    let answer = call("STATUS", json!({"cniVersion": "1.1.0"})).run();
-    let error = answer.json();
+fn the_socket_of_the_daemon() {
+    for socket in [json!(null), json!("")] {
+        assert_eq!(
+            call("ADD", json!({"server_socket": socket})).run().failure(7),
+            "server_socket is required"
+        );
+    }
+    for socket in ["run/x.sock", "a\0b", &format!("/{}", "x".repeat(107))] {
+        let msg = call("ADD", json!({"server_socket": socket})).run().failure(7);
+        assert!(msg.contains("server_socket"), "{msg}");
+    }
+    // in IPAM mode it is ipam's, even where ipam has none
+    let msg = call("ADD", json!({"type": "macvlan", "ipam": {"type": "kube-ovn"}}))
+        .run()
+        .failure(7);
+    assert_eq!(msg, "server_socket is required");
+    // and our own name is not IPAM mode
+    let answer = call("ADD", json!({"type": "kube-ovn", "ipam": {"type": "kube-ovn"}})).run();
+    assert!(is_accepted(&answer), "{answer:?}");
+}
+
+#[test]
+fn device_ids_that_disagree_fail_add_and_not_del() {
+    let keys =
+        json!({"deviceID": "0000:84:00.3", "pciBusID": "0000:84:00.4", "runtimeConfig": {"deviceID": "0000:84:00.5"}});
+    let msg = call("ADD", keys.clone()).run().failure(7);
+    for id in ["\"0000:84:00.3\"", "\"0000:84:00.4\"", "\"0000:84:00.5\""] {
+        assert!(msg.contains(id), "{msg}");
+    }
+    let answer = call("DEL", keys).run();
+    assert!(is_accepted(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_required_device_that_did_not_come() {
+    let answer = call("ADD", json!({"device": "required"})).run();
+    assert!(answer.failure(7).contains("no deviceID"), "{answer:?}");
+    for word in ["Multus", "device plugin", "resourceName"] {
+        assert!(answer.details().contains(word), "{answer:?}");
+    }
     assert!(
-        answer.rc == 1 && matches!(error["code"].as_u64(), Some(50 | 51)),
-        "{answer:?}"
+        call("ADD", json!({"device": "optional"}))
+            .run()
+            .failure(7)
+            .contains("\"optional\"")
     );
-    assert_eq!(error["cniVersion"], "1.1.0");
-    assert!(
-        error.to_string().contains("kube-ovn-daemon can't be reached"),
-        "{answer:?}"
-    );
+    for device in ["required", "optional"] {
+        let answer = call("DEL", json!({"device": device})).run();
+        assert!(is_accepted(&answer), "{answer:?}");
+    }
 }

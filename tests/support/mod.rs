@@ -7,8 +7,9 @@
     reason = "a helper's panic fails its test"
 )]
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -30,8 +31,10 @@ exec "$@""#;
 /// One call to make: nothing in its environment, nothing on stdin.
 pub(crate) struct Call {
     command: Command,
+    program: OsString,
     stdin: Vec<u8>,
-    node: Option<PathBuf>,
+    /// The program, and first of its arguments, through which the plugin is run.
+    through: Vec<OsString>,
 }
 
 /// What came of it.
@@ -48,12 +51,14 @@ pub(crate) struct Answer {
 impl Call {
     /// With just these variables.
     pub(crate) fn new(env: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kube-ovn"));
+        let program = env!("CARGO_BIN_EXE_kube-ovn");
+        let mut command = Command::new(program);
         command.env_clear().envs(env.iter().copied()).current_dir("/");
         Self {
             command,
+            program: program.into(),
             stdin: Vec::new(),
-            node: None,
+            through: Vec::new(),
         }
     }
 
@@ -93,7 +98,16 @@ impl Call {
     /// On a node whose /run/openvswitch is this directory, whose settings are its `config.json` and whose kubelet's
     /// checkpoint is its `checkpoint`, if it has them.
     pub(crate) fn on(mut self, directory: &Path) -> Self {
-        self.node = Some(directory.to_owned());
+        let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", NODE, "sh"];
+        self.through = words.iter().map(OsString::from).collect();
+        self.through.push(directory.into());
+        self
+    }
+
+    /// Another program in the plugin's place, through these words, which may lead to another root directory.
+    pub(crate) fn program(mut self, through: &[String], program: &str) -> Self {
+        self.through = through.iter().map(OsString::from).collect();
+        self.program = program.into();
         self
     }
 
@@ -110,10 +124,9 @@ impl Call {
 
     /// Runs it to its end with another stdout than one that is read.
     pub(crate) fn run_to(mut self, stdout: Stdio) -> Answer {
-        if let Some(directory) = &self.node {
-            let mut command = Command::new("unshare");
-            command.args(["--mount", "--propagation", "private", "sh", "-c", NODE, "sh"]);
-            command.arg(directory).arg(self.command.get_program());
+        if let Some((first, rest)) = self.through.split_first() {
+            let mut command = Command::new(first);
+            command.args(rest).arg(&self.program);
             command.args(self.command.get_args());
             let set = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
             command.env_clear().envs(set).current_dir("/");
@@ -151,6 +164,16 @@ impl Answer {
 
     /// Sees that this is a failure as the protocol has it, with this code, and gives its `msg`.
     pub(crate) fn failure(&self, code: u64) -> String {
+        let object = self.json();
+        assert!(
+            object["cniVersion"].as_str().is_some_and(|version| !version.is_empty()),
+            "{self:?}"
+        );
+        self.error(code)
+    }
+
+    /// The same, with or without `cniVersion`, which the reference leaves out.
+    pub(crate) fn error(&self, code: u64) -> String {
         assert_eq!(self.rc, 1, "{self:?}");
         let object = self.json();
         for key in object.as_object().expect("an object").keys() {
@@ -159,10 +182,6 @@ impl Answer {
                 "key {key}: {self:?}"
             );
         }
-        assert!(
-            object["cniVersion"].as_str().is_some_and(|version| !version.is_empty()),
-            "{self:?}"
-        );
         assert_eq!(object["code"].as_u64(), Some(code), "{self:?}");
         let msg = object["msg"].as_str().unwrap_or_default();
         assert!(!msg.is_empty() && !msg.contains('\n'), "{self:?}");
