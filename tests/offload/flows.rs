@@ -330,7 +330,8 @@ fn each_reason_is_documented() {
     }
 }
 
-/// 100,000 flows, as a large node has: a dump of 45 MB goes through in the memory of a few hundred.
+/// A dump goes through in less memory than it has itself: this one has 12 MB, and with all of its flows in memory it would be
+/// several times that.
 #[test]
 fn a_large_dump_takes_little_memory() {
     let directory = tempfile::tempdir().unwrap();
@@ -343,15 +344,15 @@ fn a_large_dump_takes_little_memory() {
         .to_owned();
     let rest = line.split_once('-').unwrap().1;
     let mut text = String::new();
-    for number in 0..100_000 {
+    for number in 0..30_000 {
         let _ = writeln!(text, "ufid:{number:08x}-{rest}");
     }
-    assert!(text.len() > 40_000_000);
+    assert!(text.len() > 12_000_000);
     fs::write(&dump, &text).unwrap();
     let flows = tool(&["flows"]);
     let mut limited = Command::new("sh");
     limited
-        .args(["-c", "ulimit -v 65536; exec \"$@\"", "sh"])
+        .args(["-c", "ulimit -v 24576; exec \"$@\"", "sh"])
         .arg(flows.get_program());
     limited
         .arg("flows")
@@ -362,11 +363,11 @@ fn a_large_dump_takes_little_memory() {
     let output = limited.output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
     assert!(
-        stdout(&output).starts_with("FLOWS    100000: 100000 hardware\n"),
+        stdout(&output).starts_with("FLOWS    30000: 30000 hardware\n"),
         "{}",
         stdout(&output)
     );
-    assert!(stdout(&output).contains("\n… 99960 more flows with less traffic: --limit 0 shows all\n"));
+    assert!(stdout(&output).contains("\n… 29960 more flows with less traffic: --limit 0 shows all\n"));
 }
 
 /// What an ovsdb-server and an ovs-vswitchd answer.

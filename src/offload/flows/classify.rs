@@ -275,3 +275,120 @@ fn special(flow: &Flow<'_>, parts: &Parts<'_>) -> String {
     }
     found.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(line: &str, datapath: &str) -> Verdict {
+        let flow = Flow::parse(line).unwrap();
+        let facts = Facts {
+            hw_offload: true,
+            shares_recirculation: Some(true),
+            ..Facts::default()
+        };
+        classify(&flow, &Parts::of(&flow), datapath, &facts)
+    }
+
+    #[test]
+    fn with_dpdk() {
+        for (line, state, code) in [
+            ("in_port(a), packets:1, dp:ovs, actions:b", State::Userspace, "dpdk"),
+            (
+                "in_port(a), packets:1, offloaded:partial, dp:ovs, actions:b",
+                State::Partly,
+                "partial",
+            ),
+            (
+                "in_port(a), packets:1, dp:ovs, actions:userspace(pid=0,slow_path(action))",
+                State::Userspace,
+                "slow-path",
+            ),
+        ] {
+            let found = verdict(line, "netdev@ovs-netdev");
+            assert_eq!(
+                (found.state, found.reason.map(|reason| reason.code())),
+                (state, Some(code)),
+                "{line}"
+            );
+        }
+        let whole = verdict(
+            "in_port(a), packets:1, offloaded:yes, dp:dpdk, actions:b",
+            "netdev@ovs-netdev",
+        );
+        assert_eq!((whole.state, whole.reason), (State::Hardware, None));
+    }
+
+    #[test]
+    fn what_goes_to_user_space() {
+        for (line, text) in [
+            (
+                "arp(op=1), packets:0, dp:ovs, actions:userspace(pid=1,slow_path(action))",
+                "ARP",
+            ),
+            (
+                "ipv6(proto=58),icmpv6(type=135), packets:0, dp:ovs, actions:userspace(pid=1,slow_path(action))",
+                "neighbour",
+            ),
+            (
+                "udp(src=68,dst=67), packets:0, dp:ovs, actions:userspace(pid=1,slow_path(controller))",
+                "DHCP",
+            ),
+            (
+                "icmp(type=8), packets:0, dp:ovs, actions:userspace(pid=1,slow_path(action))",
+                "ping",
+            ),
+            (
+                "tcp(dst=1), packets:0, dp:ovs, actions:userspace(pid=1,slow_path(action))",
+                "only ovs-vswitchd",
+            ),
+            (
+                "tcp(dst=1), packets:0, dp:ovs, actions:userspace(pid=1,controller(reason=1))",
+                "ovn-controller",
+            ),
+            (
+                "tcp(dst=1), packets:0, dp:ovs, actions:userspace(pid=1,sFlow(vid=0)),b",
+                "(sFlow)",
+            ),
+            ("tcp(dst=1), packets:0, dp:ovs, actions:userspace(pid=1)", "(userspace)"),
+        ] {
+            let reason = verdict(line, "system@ovs-system").reason.unwrap();
+            assert!(reason.text().contains(text), "{line}: {}", reason.text());
+        }
+    }
+
+    /// With a kernel that can, and a NIC that does not take it, or not yet.
+    #[test]
+    fn conntrack_in_tc() {
+        let line =
+            "recirc_id(0x4),in_port(a),ct_state(0x21/0x3f),ipv4(proto=6), packets:1, dp:tc, actions:ct(commit),b";
+        let found = verdict(line, "system@ovs-system");
+        assert_eq!(
+            (found.state, found.reason, found.is_likely),
+            (State::Tc, Some(Reason::Conntrack), true)
+        );
+        assert!(found.is_for_new_connections && !found.is_icmp_through_conntrack);
+        let line = line
+            .replace("proto=6", "proto=1")
+            .replace("dp:tc", "offloaded:yes, dp:tc");
+        let found = verdict(&line, "system@ovs-system");
+        assert_eq!((found.state, found.is_icmp_through_conntrack), (State::Hardware, true));
+    }
+
+    #[test]
+    fn actions_in_actions() {
+        let line = "in_port(a), packets:1, dp:ovs, \
+            actions:check_pkt_len(size=1500,gt(drop),le(clone(ct(zone=1),recirc(0x7)),b)),sample(sample=1.0%,actions(c)),pop_vlan,d";
+        let flow = Flow::parse(line).unwrap();
+        let parts = Parts::of(&flow);
+        assert_eq!(parts.outputs, ["b", "c", "d"]);
+        assert!(parts.recirculates && parts.uses_conntrack && !parts.is_recirculated);
+        // no deeper than Open vSwitch nests, however deep a text is
+        let deep = format!(
+            "in_port(a), packets:1, actions:{}b{}",
+            "clone(".repeat(5000),
+            ")".repeat(5000)
+        );
+        assert!(Parts::of(&Flow::parse(&deep).unwrap()).outputs.is_empty());
+    }
+}

@@ -12,7 +12,7 @@ mod table;
 mod tc;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ impl From<io::Error> for Failure {
 
 /// Writes flows as they come, and a failure to stderr.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Status {
-    match look(arguments, out) {
+    match look(arguments, &mut BufWriter::new(out)) {
         Ok(status) => status,
         Err(Failure::NoSuchPod(message)) => {
             complain(&message);
@@ -165,6 +165,9 @@ fn look(arguments: &Arguments, out: &mut impl Write) -> Result<Status, Failure> 
     let mut looks = 0;
     if let Some(seconds) = arguments.rates {
         before = Some(source.counters(deadline())?);
+        if io::stderr().is_terminal() {
+            let _ = writeln!(io::stderr(), "counting for {seconds} s …");
+        }
         thread::sleep(Duration::from_secs(seconds));
     }
     loop {
