@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode, header};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 
+use crate::text::cut;
 use connect::{Connector, Foreign, connect};
 
 pub use reply::{Reply, ReplyIp, ReplyRoute};
@@ -252,10 +253,10 @@ fn refusal(what: &'static str, status: StatusCode, body: &[u8]) -> Error {
     }
 }
 
-/// Words of the daemon, fit for an error message: on one line, and not without end.
+/// Words of the daemon, fit for an error message: on one line, without what a terminal would obey, and not without end.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(MAX_WORDS).collect()
+    cut(&words.join(" "), MAX_WORDS)
 }
 
 /// What the chain of errors ends with: the system's own words.
@@ -310,6 +311,7 @@ mod tests {
         assert!(waited.ends_with("needs kube-ovn v1.16.2 or later"), "{waited}");
         assert_eq!(reason(""), "no reason given");
         assert_eq!(reason("{\"error\":\"\"}"), "no reason given");
-        assert_eq!(reason(&"x".repeat(100_000)).len(), MAX_WORDS);
+        assert_eq!(reason(&"x".repeat(100_000)).chars().count(), MAX_WORDS + 1);
+        assert_eq!(reason("a\u{1b}[31mb\0c"), "a [31mb c");
     }
 }

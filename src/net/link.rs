@@ -241,7 +241,9 @@ pub struct Address {
 }
 
 impl Address {
-    pub(super) fn from_message(message: &AddressMessage) -> Option<Self> {
+    /// Takes what matters out of an address message; `None` when it has no address.
+    #[must_use]
+    pub fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut address = None;
         let mut local = None;
         let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));

@@ -28,7 +28,7 @@ pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use ethtool::{set_tc_offload, tc_offload};
 pub use link::{Address, Link, LinkChange};
-pub use netlink::{Netlink, extended_ack};
+pub use netlink::{Netlink, extended_ack, route_by};
 pub use netns::Netns;
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.

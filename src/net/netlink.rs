@@ -342,7 +342,8 @@ impl Devlink for Netlink {
 }
 
 /// Destination and gateway of a route of the main table that leaves by the link.
-fn route_by(message: &RouteMessage, index: u32) -> Option<(Option<IpNetwork>, Option<IpAddr>)> {
+#[must_use]
+pub fn route_by(message: &RouteMessage, index: u32) -> Option<(Option<IpNetwork>, Option<IpAddr>)> {
     let mut by_link = false;
     let mut table = u32::from(message.header.table);
     let mut destination = None;

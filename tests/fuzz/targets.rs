@@ -1,5 +1,7 @@
 //! The targets. To add one: a function, and an entry in `ALL`.
 
+mod environment;
+mod server;
 mod sysfs;
 
 use std::fmt::Write as _;
@@ -19,7 +21,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
 
-pub(crate) const ALL: [Target; 9] = [
+pub(crate) const ALL: [Target; 12] = [
     Target {
         name: "port-name",
         seeds: &["tests/fuzz/corpus/port-name"],
@@ -164,6 +166,24 @@ pub(crate) const ALL: [Target; 9] = [
         seeds: &["tests/fuzz/corpus/link-message"],
         words: &[],
         run: link_message,
+    },
+    Target {
+        name: "environment",
+        seeds: &["tests/fuzz/corpus/environment"],
+        words: environment::WORDS,
+        run: environment::run,
+    },
+    Target {
+        name: "daemon-http",
+        seeds: &["tests/fuzz/corpus/daemon-http"],
+        words: server::HTTP_WORDS,
+        run: server::http,
+    },
+    Target {
+        name: "ovsdb",
+        seeds: &["tests/fuzz/corpus/ovsdb"],
+        words: server::OVSDB_WORDS,
+        run: server::ovsdb,
     },
 ];
 
@@ -315,6 +335,15 @@ fn link_message(input: &[u8]) -> String {
     match message.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
             format!("{:?}", Link::from_message(&message))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+            format!("{:?}", net::Address::from_message(&message))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message)) => {
+            format!(
+                "{:?}",
+                (1..4).map(|link| net::route_by(&message, link)).collect::<Vec<_>>()
+            )
         }
         NetlinkPayload::Error(error) => format!("{:?} {:?}", error.code, net::extended_ack(&error)),
         other => format!("{:?}", std::mem::discriminant(&other)),
