@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Each module, and the modules of this crate that it may use.
 const MAY_USE: [(&str, &[&str]); 13] = [
@@ -58,20 +58,30 @@ fn used(text: &str) -> BTreeSet<String> {
     names
 }
 
-fn files(module: &str) -> Vec<std::path::PathBuf> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![src.join(format!("{module}.rs"))];
-    if let Ok(directory) = fs::read_dir(src.join(module)) {
-        files.extend(directory.map(|entry| entry.unwrap().path()));
+/// Every file below a folder, if there is one.
+fn below(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            below(&path, files);
+        } else {
+            files.push(path);
+        }
     }
+}
+
+/// A module's files, without those that are only for tests.
+fn files(source: &str, module: &str) -> Vec<PathBuf> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let mut files = vec![src.join(format!("{module}.rs"))];
+    below(&src.join(module), &mut files);
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rs") && path.exists());
     // these are tests as a whole
-    files.retain(|path| {
-        !path
-            .file_stem()
-            .is_some_and(|stem| stem.to_string_lossy().contains("test"))
-    });
-    files.retain(|path| !path.ends_with("fixture.rs") && !path.ends_with("fake.rs"));
+    let of_tests = |part: std::path::Component| {
+        let name = part.as_os_str().to_string_lossy().into_owned();
+        ["test", "fake", "fixture"].iter().any(|word| name.contains(word))
+    };
+    files.retain(|path| !path.strip_prefix(&src).unwrap().components().any(of_tests));
     assert!(!files.is_empty(), "module {module} has no file");
     files
 }
@@ -80,7 +90,7 @@ fn files(module: &str) -> Vec<std::path::PathBuf> {
 fn dependencies_point_one_way() {
     let known: BTreeSet<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
     for (module, allowed) in MAY_USE {
-        for file in files(module) {
+        for file in files("src", module) {
             for name in used(&fs::read_to_string(&file).unwrap()) {
                 let fine = name == module || allowed.contains(&name.as_str()) || !known.contains(name.as_str());
                 assert!(
@@ -89,6 +99,81 @@ fn dependencies_point_one_way() {
                     file.display()
                 );
             }
+        }
+    }
+}
+
+/// The tool's subcommands know the library, how the tool prints, and how it asks the machine; of one another they know nothing, but
+/// for these.
+const SUBCOMMANDS_USE: [(&str, &[&str]); 1] = [
+    // whose executables lie in /opt/cni/bin is install's knowledge
+    ("doctor", &["install"]),
+];
+
+/// Parts of a subcommand that decide or print, and the words that would show that they ask the machine, or what is decided from them.
+const PARTS: [(&str, &str, &[&str]); 4] = [
+    ("src/offload/doctor", "facts", &["checks", "verdict::", "render"]),
+    ("src/offload/doctor", "checks", &["std::fs", "block_on", "render"]),
+    ("src/offload/doctor", "render", &["std::fs", "block_on"]),
+    (
+        "src/offload/flows",
+        "classify",
+        &["std::fs", "block_on", "crate::output"],
+    ),
+];
+
+#[test]
+fn the_tools_subcommands_do_not_know_one_another() {
+    let main = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/offload/main.rs")).unwrap();
+    let modules: Vec<&str> = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    assert!(modules.contains(&"output") && modules.len() > 4, "{modules:?}");
+    for module in &modules {
+        let common: &[&str] = match *module {
+            "output" | "machine" => &[],
+            _ => &["output", "machine"],
+        };
+        let more = SUBCOMMANDS_USE.iter().find(|(name, _)| name == module);
+        let allowed = [common, more.map_or(&[], |(_, allowed)| *allowed)].concat();
+        for file in files("src/offload", module) {
+            for name in used(&fs::read_to_string(&file).unwrap()) {
+                let fine = name == *module || allowed.contains(&name.as_str()) || !modules.contains(&name.as_str());
+                assert!(
+                    fine,
+                    "{} uses {name}, and {module} may use only {allowed:?}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_decides_does_not_ask() {
+    for (folder, part, words) in PARTS {
+        for file in files(folder, part) {
+            let text = fs::read_to_string(&file).unwrap();
+            let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code: String = shipped
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            for word in words {
+                assert!(!code.contains(word), "{}: {word}", file.display());
+            }
+        }
+    }
+}
+
+/// What only the tool needs is in no module that the plugin is made of.
+#[test]
+fn the_plugin_has_no_command_line() {
+    for (module, _) in MAY_USE {
+        for file in files("src", module) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("clap::"), "{}", file.display());
         }
     }
 }
