@@ -43,6 +43,7 @@ mod m_udev;
 mod n_callers;
 mod o_crowd;
 mod p_stock;
+mod q_libcni;
 mod t_node_settings;
 mod v_daemon_versions;
 mod w_daemon_faults;

@@ -140,6 +140,15 @@ impl Host {
         ip
     }
 
+    /// Takes away the cgroups below this one, in every hierarchy, once nothing runs in them: those are not the node's, but the machine's.
+    pub(crate) fn remove_cgroups(&self, parent: &str) {
+        assert!(parent.len() > 5 && parent.starts_with('/'), "{parent}");
+        self.sh(&format!(
+            "for i in {{1..50}}; do find /sys/fs/cgroup -depth -type d -path '*{parent}*' -exec rmdir {{}} + 2> /dev/null || true
+                 [ -n \"$(find /sys/fs/cgroup -type d -path '*{parent}*' -print -quit)\" ] || exit 0; sleep 0.1; done; exit 1"
+        ));
+    }
+
     /// What the daemon was asked for this pod, a request each.
     pub(crate) fn requests(&self, pod: &str) -> Vec<Value> {
         let log = fs::read_to_string(self.path("/run/world/daemon.log")).unwrap_or_default();

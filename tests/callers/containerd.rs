@@ -1,0 +1,144 @@
+//! containerd, asked as kubelet asks it.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cri::{Cri, Sandbox, Status};
+use crate::{assert_gone, conflist, get, host};
+
+const CGROUP: &str = "/kube-ovn-callers-containerd";
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
+const CONFIG: &str = r#"
+version = 2
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/containerd/net.d"
+"#;
+
+/// A running containerd, which ends with this value.
+struct Containerd(Child);
+
+impl Containerd {
+    fn start(cri: &Cri) -> Self {
+        host().sh("mkdir -p /etc/containerd/net.d");
+        std::fs::write(host().path("/etc/containerd/config.toml"), CONFIG).unwrap();
+        std::fs::write(
+            host().path("/etc/containerd/net.d/01.conflist"),
+            conflist("kube-ovn", "0.3.1", "kube-ovn"),
+        )
+        .unwrap();
+        let log = std::fs::File::create(host().path("/run/world/containerd.log")).unwrap();
+        let process = host()
+            .command("containerd")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !cri.is_up() {
+            assert!(
+                Instant::now() < deadline,
+                "{}",
+                host().sh("tail -n 5 /run/world/containerd.log")
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // a pause image: the same files, and a command
+        host().sh(
+            "podman --root /tmp/podman --runroot /tmp/podman.run --storage-driver vfs import -c 'CMD [\"/bin/httpd\",\"-f\",\"-p\",\"80\",\"-h\",\"/www\"]' \
+             /tmp/image.tar localhost/pause:1 2> /dev/null
+             podman --root /tmp/podman --runroot /tmp/podman.run --storage-driver vfs save -q --format docker-archive -o /tmp/pause.tar localhost/pause:1
+             ctr -n k8s.io images import /tmp/pause.tar",
+        );
+        Self(process)
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let _ = host().attempt("pkill -x containerd"); // of the node: it has process IDs of its own
+        let _ = self.0.wait();
+    }
+}
+
+/// What the daemon was asked for a pod.
+fn asked(pod: &str) -> Vec<Value> {
+    host().requests(pod)
+}
+
+#[test]
+fn a_pods_sandbox_from_its_beginning_to_its_end() {
+    let cri = Cri {
+        host: host(),
+        socket: SOCKET,
+    };
+    let containerd = Containerd::start(&cri);
+    let ip = host().annotate("default/web", "ovn", &json!({}));
+    let sandbox = |name, uid| Sandbox {
+        name,
+        uid,
+        cgroup: CGROUP,
+        port: 22_080,
+    };
+    let id = cri.run(&sandbox("web", "uid-1")).unwrap();
+    // what kubelet writes into the pod's status
+    assert_eq!(
+        cri.status(&id).unwrap(),
+        Status {
+            ready: true,
+            ip: ip.clone()
+        }
+    );
+    assert_eq!(get(22_080).unwrap(), "a pod");
+    let request = asked("web").pop().unwrap();
+    assert_eq!(
+        (&request["container_id"], &request["if_name"]),
+        (&json!(id), &json!("eth0"))
+    );
+
+    // Stop is a DEL with the namespace, a second one and Remove come with an empty CNI_NETNS
+    cri.stop(&id).unwrap();
+    assert_gone(&id);
+    assert!(!cri.status(&id).unwrap().ready);
+    cri.stop(&id).unwrap();
+    cri.remove(&id).unwrap();
+    assert_gone(&id);
+    let namespaces: Vec<Value> = asked("web").iter().map(|request| request["net_ns"].clone()).collect();
+    assert!(
+        namespaces.contains(&json!("none")),
+        "no DEL came with an empty CNI_NETNS: {namespaces:?}"
+    );
+    assert!(get(22_080).is_err());
+
+    // the pod comes back in a new sandbox, as one of a StatefulSet does
+    let id = cri.run(&sandbox("web", "uid-2")).unwrap();
+    assert_eq!(cri.status(&id).unwrap().ip, ip);
+    assert_eq!(get(22_080).unwrap(), "a pod");
+    cri.stop(&id).unwrap();
+    cri.remove(&id).unwrap();
+
+    // an ADD that fails: its reason is what kubelet shows, and nothing stays
+    host().annotate("default/late", "ovn", &json!({"fault": "gateway-check"}));
+    let why = cri.run(&sandbox("late", "uid-3")).unwrap_err();
+    assert!(
+        why.contains("plugin type=\"kube-ovn\" failed (add): ")
+            && why.contains("kube-ovn-daemon answered ADD with 500"),
+        "{why}"
+    );
+    let request = asked("late").pop().unwrap();
+    assert_gone(request["container_id"].as_str().unwrap());
+    drop(containerd);
+    host().remove_cgroups(CGROUP);
+}
