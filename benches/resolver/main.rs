@@ -14,6 +14,7 @@
     reason = "a benchmark prints, and ends when something fails"
 )]
 #![allow(clippy::indexing_slicing, reason = "a benchmark: a slip ends it")]
+#![allow(clippy::cast_precision_loss, reason = "numbers of VFs")]
 
 mod devlink;
 mod measure;
@@ -93,13 +94,14 @@ impl<'a> Place<'a> {
         for vf in &vfs {
             assert_eq!(self.ours(vf), self.peer(vf), "{vf}");
         }
-        let times = measure::side_by_side(&vfs, |vf| drop(self.ours(vf)), |vf| drop(self.peer(vf)));
+        let (times, fastest) = measure::side_by_side(&vfs, |vf| drop(self.ours(vf)), |vf| drop(self.peer(vf)));
         let calls = |side| self.calls(side, all.len(), &vfs);
         Row {
             place: name.to_owned(),
             vfs: all.len(),
             unrelated,
             times,
+            fastest,
             calls: calls("ours").zip(calls("peer")),
         }
     }

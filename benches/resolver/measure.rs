@@ -22,48 +22,71 @@ pub(crate) struct Row {
     pub(crate) unrelated: usize,
     /// Seconds for one VF in each round, ours and sriovnet's.
     pub(crate) times: Vec<(f64, f64)>,
+    /// Seconds of the fastest time that each VF was resolved, ours and sriovnet's; the mean over the VFs.
+    pub(crate) fastest: (f64, f64),
     /// System calls for one VF, ours and sriovnet's; the mean over those that were resolved.
     pub(crate) calls: Option<(f64, f64)>,
 }
 
-/// Times two ways over the same VFs, turn by turn: what the machine does besides hits both. A turn resolves every VF once or
-/// more.
-pub(crate) fn side_by_side<T>(vfs: &[T], ours: impl Fn(&T), peer: impl Fn(&T)) -> Vec<(f64, f64)> {
-    let turn = |resolve: &dyn Fn(&T), passes: u32| {
+/// One way to resolve VFs, and how long it took.
+struct Side<'a, T> {
+    resolve: &'a dyn Fn(&T),
+    /// How often a turn goes over all VFs.
+    passes: u32,
+    /// The fastest time of each VF.
+    fastest: Vec<Duration>,
+}
+
+impl<'a, T> Side<'a, T> {
+    fn new(vfs: &[T], resolve: &'a dyn Fn(&T)) -> Self {
+        let mut side = Self {
+            resolve,
+            passes: 1,
+            fastest: vec![Duration::MAX; vfs.len()],
+        };
+        side.turn(vfs); // warm
+        let one = Duration::from_secs_f64(side.turn(vfs) * vfs.len() as f64).max(Duration::from_micros(1));
+        side.passes = u32::try_from(ROUND.as_nanos() / one.as_nanos()).unwrap_or(1).max(1);
+        side
+    }
+
+    /// Seconds for a VF.
+    fn turn(&mut self, vfs: &[T]) -> f64 {
         let start = Instant::now();
-        for _ in 0..passes {
-            for vf in vfs {
-                resolve(black_box(vf));
+        for _ in 0..self.passes {
+            for (vf, fastest) in vfs.iter().zip(&mut self.fastest) {
+                let start = Instant::now();
+                (self.resolve)(black_box(vf));
+                *fastest = start.elapsed().min(*fastest);
             }
         }
-        start.elapsed()
-    };
-    let passes = |resolve: &dyn Fn(&T)| {
-        turn(resolve, 1); // warm
-        let one = turn(resolve, 1).max(Duration::from_micros(1));
-        u32::try_from(ROUND.as_nanos() / one.as_nanos()).unwrap_or(1).max(1)
-    };
-    let ours: &dyn Fn(&T) = &ours;
-    let peer: &dyn Fn(&T) = &peer;
-    let (our_passes, peer_passes) = (passes(ours), passes(peer));
-    let each = |passes: u32| f64::from(passes) * f64::from(u32::try_from(vfs.len()).unwrap_or(u32::MAX));
-    (0..ROUNDS)
-        .map(|round| {
-            // who goes first changes
-            let (our_time, peer_time);
-            if round % 2 == 0 {
-                our_time = turn(ours, our_passes);
-                peer_time = turn(peer, peer_passes);
-            } else {
-                peer_time = turn(peer, peer_passes);
-                our_time = turn(ours, our_passes);
-            }
-            (
-                our_time.as_secs_f64() / each(our_passes),
-                peer_time.as_secs_f64() / each(peer_passes),
-            )
-        })
-        .collect()
+        start.elapsed().as_secs_f64() / (f64::from(self.passes) * vfs.len() as f64)
+    }
+
+    fn fastest(&self) -> f64 {
+        self.fastest.iter().sum::<Duration>().as_secs_f64() / self.fastest.len() as f64
+    }
+}
+
+/// The times of the rounds, and the fastest of both sides.
+pub(crate) type Times = (Vec<(f64, f64)>, (f64, f64));
+
+/// Times two ways over the same VFs, turn by turn: what the machine does besides hits both. A turn resolves every VF once or
+/// more.
+pub(crate) fn side_by_side<T>(vfs: &[T], ours: impl Fn(&T), peer: impl Fn(&T)) -> Times {
+    let mut ours = Side::new(vfs, &ours);
+    let mut peer = Side::new(vfs, &peer);
+    let rounds = (0..ROUNDS).map(|round| {
+        // who goes first changes
+        if round % 2 == 0 {
+            let time = ours.turn(vfs);
+            (time, peer.turn(vfs))
+        } else {
+            let time = peer.turn(vfs);
+            (ours.turn(vfs), time)
+        }
+    });
+    (rounds.collect(), (ours.fastest(), peer.fastest()))
 }
 
 /// Least, median and greatest.

@@ -15,8 +15,8 @@ fn micros(seconds: f64) -> String {
     format!("{:.1}", seconds * 1e6)
 }
 
-fn fastest_and_median(seconds: impl Iterator<Item = f64>) -> String {
-    let (fastest, median, _) = spread(seconds);
+fn fastest_and_median(fastest: f64, rounds: impl Iterator<Item = f64>) -> String {
+    let (_, median, _) = spread(rounds);
     format!("{} ({})", micros(fastest), micros(median))
 }
 
@@ -27,8 +27,8 @@ pub(crate) fn table(rows: &[Row]) {
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for row in rows {
-        let ours = fastest_and_median(row.times.iter().map(|times| times.0));
-        let peer = fastest_and_median(row.times.iter().map(|times| times.1));
+        let ours = fastest_and_median(row.fastest.0, row.times.iter().map(|times| times.0));
+        let peer = fastest_and_median(row.fastest.1, row.times.iter().map(|times| times.1));
         let (least, ratio, most) = spread(row.times.iter().map(|(ours, peer)| peer / ours));
         let calls = row
             .calls
@@ -41,8 +41,8 @@ pub(crate) fn table(rows: &[Row]) {
     println!();
 }
 
-/// Checks each budget that the rows tell something about; whether all are kept. Of the rounds of a measurement the fastest
-/// counts: whatever else the machine does only adds.
+/// Checks each budget that the rows tell something about; whether all are kept. The fastest time of each VF counts: whatever
+/// else the machine does only adds.
 pub(crate) fn budgets(rows: &[Row]) -> bool {
     let mut kept = true;
     let mut judge = |fine: bool, text: String| {
@@ -50,7 +50,7 @@ pub(crate) fn budgets(rows: &[Row]) -> bool {
         kept &= fine;
     };
     let lab = |row: &&Row| row.place == "lab";
-    let least = |row: &Row| spread(row.times.iter().map(|times| times.0)).0;
+    let least = |row: &Row| row.fastest.0;
     for few in rows.iter().filter(lab) {
         let same = |row: &&Row| row.vfs == few.vfs && row.unrelated > few.unrelated;
         if let Some(many) = rows.iter().filter(lab).find(same) {

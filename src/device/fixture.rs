@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tempfile::TempDir;
 
 use super::Sysfs;
-use super::read::read_file;
+use super::read::{Dir, read_file};
 
 /// A tree in a directory of its own, removed with this value.
 pub(crate) struct Tree {
@@ -155,16 +155,16 @@ fn errno_of(name: &str) -> Result<Errno, String> {
 }
 
 /// Reads as the shipped code does, but where `NAME.errno` stands beside a file, its read fails with that.
-fn read_or_fail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut errno = path.as_os_str().to_owned();
+fn read_or_fail(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+    let mut errno = dir.path(name).into_os_string();
     errno.push(".errno");
     match fs::read_to_string(errno) {
         Ok(name) => Err(io::Error::from(errno_of(&name).unwrap())),
-        Err(_) => read_file(path),
+        Err(_) => read_file(dir, name),
     }
 }
 
 /// Reads as the shipped code does.
-pub(crate) fn read_plainly(path: &Path) -> io::Result<Vec<u8>> {
-    read_file(path)
+pub(crate) fn read_plainly(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+    read_file(dir, name)
 }

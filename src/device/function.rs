@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::{ancestors, entries, link, malformed};
+use super::read::{Dir, ancestors, entries, link, malformed};
 use super::{Error, Function, Kind, Netdev, NotAVf, Sysfs, Vf};
 use crate::types::{AuxName, DeviceId, IfName, PciAddress};
 
@@ -26,14 +26,15 @@ impl Sysfs {
     pub fn function(&self, device: &DeviceId) -> Result<Function, Error> {
         match device {
             DeviceId::Pci(address) => {
-                let vf = self.vf(address)?;
-                let kind = match self.vdpa(&self.function_dir(address))? {
+                let dir = Dir::open(self.function_dir(address));
+                let vf = self.vf_in(address, &dir)?;
+                let kind = match self.vdpa(dir.as_path())? {
                     Some(vdpa) => vdpa,
                     None => Kind::of_driver(vf.driver.as_deref()),
                 };
                 Ok(Function {
                     device: device.clone(),
-                    netdevs: self.netdevs(address)?,
+                    netdevs: self.netdevs_of(address, &dir)?,
                     pf: vf.pf,
                     number: vf.index,
                     kind,
@@ -50,7 +51,7 @@ impl Sysfs {
         let Some(ancestors) = ancestors(&dir)? else {
             return Err(self.no_such_auxiliary(name));
         };
-        let Some(number) = self.number(&dir.join("sfnum"))? else {
+        let Some(number) = self.number(&Dir::closed(dir.clone()), "sfnum")? else {
             return Err(Error::NotASubFunction { name: name.clone() });
         };
         let Some(pf) = ancestors.iter().find_map(|name| name.parse().ok()) else {
@@ -65,8 +66,8 @@ impl Sysfs {
             pf,
             number,
             kind: self.vdpa(&dir)?.unwrap_or(Kind::Sf),
-            driver: link(&dir.join("driver"), "a link to a driver")?,
-            netdevs: self.netdevs_in(&dir)?.unwrap_or_default(),
+            driver: link(&Dir::closed(dir.clone()), "driver", "a link to a driver")?,
+            netdevs: self.netdevs_in(&Dir::closed(dir))?.unwrap_or_default(),
         })
     }
 
@@ -85,22 +86,25 @@ impl Sysfs {
         if name.contains(char::is_control) {
             return Err(malformed(&devices, "printable names", &name));
         }
-        let driver = link(&devices.join(&name).join("driver"), "a link to a driver")?;
+        let driver = link(&Dir::closed(devices.join(&name)), "driver", "a link to a driver")?;
         Ok(Some(Kind::Vdpa { name, driver }))
     }
 
     /// The VF that has this address.
     pub fn vf(&self, address: &PciAddress) -> Result<Vf, Error> {
-        let dir = self.function_dir(address);
-        let Some(pf) = link::<PciAddress>(&dir.join("physfn"), PCI_ADDRESS)? else {
+        self.vf_in(address, &Dir::open(self.function_dir(address)))
+    }
+
+    fn vf_in(&self, address: &PciAddress, dir: &Dir) -> Result<Vf, Error> {
+        let Some(pf) = link::<PciAddress>(dir, "physfn", PCI_ADDRESS)? else {
             self.require_function(address)?;
             return Err(Error::NotAVf {
                 address: address.clone(),
-                reason: self.not_a_vf(&dir)?,
+                reason: self.not_a_vf(dir)?,
             });
         };
         let index = self.vf_index(address, &pf)?;
-        let driver = self.driver(address)?;
+        let driver = link(dir, "driver", "a link to a driver")?;
         Ok(Vf {
             address: address.clone(),
             pf,
@@ -111,12 +115,12 @@ impl Sysfs {
 
     /// The driver that is bound to a function.
     pub fn driver(&self, address: &PciAddress) -> Result<Option<String>, Error> {
-        link(&self.function_dir(address).join("driver"), "a link to a driver")
+        link(&Dir::closed(self.function_dir(address)), "driver", "a link to a driver")
     }
 
-    fn not_a_vf(&self, dir: &Path) -> Result<NotAVf, Error> {
+    fn not_a_vf(&self, dir: &Dir) -> Result<NotAVf, Error> {
         let vfs = virtfns(dir)?;
-        if vfs.is_empty() && self.attribute(&dir.join("sriov_totalvfs"))?.is_none() {
+        if vfs.is_empty() && self.attribute(dir, "sriov_totalvfs")?.is_none() {
             return Ok(NotAVf::NoSriov);
         }
         Ok(NotAVf::Pf(vfs))
@@ -124,9 +128,9 @@ impl Sysfs {
 
     /// One `readlink` confirms the computed index, however many VFs there are; only if that fails all links are read.
     fn vf_index(&self, vf: &PciAddress, pf: &PciAddress) -> Result<u32, Error> {
-        let dir = self.function_dir(pf);
+        let dir = Dir::open(self.function_dir(pf));
         if let Some(index) = self.computed_index(vf, pf, &dir)?
-            && link::<PciAddress>(&dir.join(format!("virtfn{index}")), PCI_ADDRESS)?.as_ref() == Some(vf)
+            && link::<PciAddress>(&dir, &format!("virtfn{index}"), PCI_ADDRESS)?.as_ref() == Some(vf)
         {
             return Ok(index);
         }
@@ -142,18 +146,18 @@ impl Sysfs {
                 pf: pf.clone(),
             }),
             [_, ..] => Err(malformed(
-                &dir,
+                dir.as_path(),
                 "one virtfnN link to each VF",
                 &format!("several to {vf}"),
             )),
         }
     }
 
-    fn computed_index(&self, vf: &PciAddress, pf: &PciAddress, dir: &Path) -> Result<Option<u32>, Error> {
-        let Some(offset) = self.number(&dir.join("sriov_offset"))? else {
+    fn computed_index(&self, vf: &PciAddress, pf: &PciAddress, dir: &Dir) -> Result<Option<u32>, Error> {
+        let Some(offset) = self.number(dir, "sriov_offset")? else {
             return Ok(None);
         };
-        let Some(stride) = self.number(&dir.join("sriov_stride"))? else {
+        let Some(stride) = self.number(dir, "sriov_stride")? else {
             return Ok(None);
         };
         let Some((vf, pf)) = routing_id(vf).zip(routing_id(pf)) else {
@@ -171,21 +175,26 @@ impl Sysfs {
     /// The netdevs of a function that are in the network namespace of this sysfs. None for a VF that is in a pod (its
     /// `net/` is empty) or has no driver (no `net/`).
     pub fn netdevs(&self, address: &PciAddress) -> Result<Vec<Netdev>, Error> {
-        match self.netdevs_in(&self.function_dir(address))? {
+        self.netdevs_of(address, &Dir::closed(self.function_dir(address)))
+    }
+
+    fn netdevs_of(&self, address: &PciAddress, dir: &Dir) -> Result<Vec<Netdev>, Error> {
+        match self.netdevs_in(dir)? {
             Some(netdevs) => Ok(netdevs),
             None => self.require_function(address).map(|()| Vec::new()),
         }
     }
 
-    fn netdevs_in(&self, function: &Path) -> Result<Option<Vec<Netdev>>, Error> {
-        each_netdev(&function.join("net"), |dir, name| {
-            Ok(self.ifindex(dir)?.map(|ifindex| Netdev { name, ifindex }))
+    fn netdevs_in(&self, function: &Dir) -> Result<Option<Vec<Netdev>>, Error> {
+        each_netdev(&function.path("net"), |_, name| {
+            let ifindex = self.number(function, &format!("net/{name}/ifindex"))?;
+            Ok(ifindex.map(|ifindex| Netdev { name, ifindex }))
         })
     }
 
     /// The interface index of the netdev in `dir`; nothing when it is gone.
-    pub(super) fn ifindex(&self, dir: &Path) -> Result<Option<u32>, Error> {
-        self.number(&dir.join("ifindex"))
+    pub(super) fn ifindex(&self, dir: &Dir) -> Result<Option<u32>, Error> {
+        self.number(dir, "ifindex")
     }
 }
 
@@ -216,14 +225,14 @@ pub(super) fn each_netdev<T>(
 }
 
 /// The VFs that a PF lists, by index.
-pub(super) fn virtfns(dir: &Path) -> Result<Vec<(u32, PciAddress)>, Error> {
+pub(super) fn virtfns(dir: &Dir) -> Result<Vec<(u32, PciAddress)>, Error> {
     let mut vfs = Vec::new();
-    for name in entries(dir)?.unwrap_or_default() {
+    for name in entries(dir.as_path())?.unwrap_or_default() {
         let index = name
             .strip_prefix("virtfn")
             .and_then(|digits| digits.parse::<u32>().ok());
         if let Some(index) = index.filter(|index| format!("virtfn{index}") == name)
-            && let Some(vf) = link(&dir.join(&name), PCI_ADDRESS)?
+            && let Some(vf) = link(dir, &name, PCI_ADDRESS)?
         {
             vfs.push((index, vf));
         }

@@ -23,6 +23,8 @@ pub use netdev::NetdevState;
 pub use pf::Pf;
 pub use port_name::PortName;
 pub use ports::NetdevPort;
+#[cfg(test)]
+pub(crate) use read::Dir;
 pub use write::WriteError;
 
 pub use crate::types::Netdev;

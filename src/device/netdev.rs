@@ -1,6 +1,6 @@
 //! What a netdev, a bond and a PCI function say of themselves, for who looks at a node as a whole.
 
-use super::read::{link, malformed};
+use super::read::{Dir, link, malformed};
 use super::{Error, Sysfs};
 use crate::types::{IfName, PciAddress};
 
@@ -25,16 +25,16 @@ pub struct NetdevState {
 impl Sysfs {
     /// How a netdev of this network namespace is; nothing when there is none of that name.
     pub fn netdev_state(&self, name: &IfName) -> Result<Option<NetdevState>, Error> {
-        let dir = self.class_net().join(name.as_str());
-        let facts = (self.ifindex(&dir)?, self.number(&dir.join("mtu"))?);
+        let dir = Dir::open(self.class_net().join(name.as_str()));
+        let facts = (self.ifindex(&dir)?, self.number(&dir, "mtu")?);
         let (Some(ifindex), Some(mtu)) = facts else {
             return Ok(None);
         };
         Ok(Some(NetdevState {
             ifindex,
-            up: self.hexadecimal(&dir.join("flags"))?.unwrap_or_default() & IFF_UP != 0,
+            up: self.hexadecimal(&dir, "flags")?.unwrap_or_default() & IFF_UP != 0,
             // reading it of a netdev that is down is EINVAL (carrier_show in net/core/net-sysfs.c)
-            carrier: self.number(&dir.join("carrier"))?.map(|carrier| carrier != 0),
+            carrier: self.number(&dir, "carrier")?.map(|carrier| carrier != 0),
             mtu,
             master: self.master(name)?,
         }))
@@ -42,18 +42,15 @@ impl Sysfs {
 
     /// The mode of a bond, such as `802.3ad`; nothing for what is no bond.
     pub fn bond_mode(&self, name: &IfName) -> Result<Option<String>, Error> {
-        let mode = self.attribute(&self.class_net().join(name.as_str()).join("bonding/mode"))?;
+        let mode = self.attribute(&Dir::closed(self.class_net().join(name.as_str())), "bonding/mode")?;
         // "802.3ad 4"
         Ok(mode.and_then(|mode| mode.split(' ').next().map(str::to_owned)))
     }
 
     /// Vendor and device of a PCI function, such as `15b3:101d`.
     pub fn pci_ids(&self, address: &PciAddress) -> Result<Option<String>, Error> {
-        let dir = self.function_dir(address);
-        let ids = (
-            self.attribute(&dir.join("vendor"))?,
-            self.attribute(&dir.join("device"))?,
-        );
+        let dir = Dir::open(self.function_dir(address));
+        let ids = (self.attribute(&dir, "vendor")?, self.attribute(&dir, "device")?);
         let (Some(vendor), Some(device)) = ids else {
             return Ok(None);
         };
@@ -64,13 +61,14 @@ impl Sysfs {
     /// The number of a PCI function's IOMMU group; nothing when no IOMMU is on.
     pub fn iommu_group(&self, address: &PciAddress) -> Result<Option<u32>, Error> {
         link(
-            &self.function_dir(address).join("iommu_group"),
+            &Dir::closed(self.function_dir(address)),
+            "iommu_group",
             "a link to an IOMMU group",
         )
     }
 
-    fn hexadecimal(&self, path: &std::path::Path) -> Result<Option<u32>, Error> {
-        let Some(text) = self.attribute(path)? else {
+    fn hexadecimal(&self, dir: &Dir, name: &str) -> Result<Option<u32>, Error> {
+        let Some(text) = self.attribute(dir, name)? else {
             return Ok(None);
         };
         let digits = text
@@ -78,7 +76,7 @@ impl Sysfs {
             .and_then(|digits| u32::from_str_radix(digits, 16).ok());
         digits
             .map(Some)
-            .ok_or_else(|| malformed(path, "a hexadecimal number", &text))
+            .ok_or_else(|| malformed(&dir.path(name), "a hexadecimal number", &text))
     }
 }
 

@@ -1,7 +1,7 @@
 //! PFs: how many VFs they have and can have, and where these are or will be.
 
 use super::function::{routing_id, virtfns};
-use super::read::entries;
+use super::read::{Dir, entries};
 use super::{Error, Sysfs};
 use crate::types::PciAddress;
 
@@ -23,14 +23,14 @@ pub struct Pf {
 impl Sysfs {
     /// The PF that has this address; nothing when the function has no SR-IOV, as VFs haven't.
     pub fn pf(&self, address: &PciAddress) -> Result<Option<Pf>, Error> {
-        let dir = self.function_dir(address);
-        let Some(most_vfs) = self.number(&dir.join("sriov_totalvfs"))? else {
+        let dir = Dir::open(self.function_dir(address));
+        let Some(most_vfs) = self.number(&dir, "sriov_totalvfs")? else {
             return self.require_function(address).map(|()| None);
         };
         Ok(Some(Pf {
             address: address.clone(),
             driver: self.driver(address)?,
-            vf_count: self.number(&dir.join("sriov_numvfs"))?.unwrap_or_default(),
+            vf_count: self.number(&dir, "sriov_numvfs")?.unwrap_or_default(),
             most_vfs,
             vfs: virtfns(&dir)?,
         }))
@@ -56,9 +56,9 @@ impl Sysfs {
 
     /// Where VF number `index` of a PF is, or will be once it is made; nothing when the PF does not tell.
     pub fn vf_address(&self, pf: &PciAddress, index: u32) -> Result<Option<PciAddress>, Error> {
-        let dir = self.function_dir(pf);
-        let offset = self.number(&dir.join("sriov_offset"))?;
-        let stride = self.number(&dir.join("sriov_stride"))?;
+        let dir = Dir::open(self.function_dir(pf));
+        let offset = self.number(&dir, "sriov_offset")?;
+        let stride = self.number(&dir, "sriov_stride")?;
         let at = || {
             let (offset, stride) = (offset.filter(|offset| *offset > 0)?, stride?);
             let id = routing_id(pf)?

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
 
 use super::function::each_netdev;
-use super::read::{ancestors, entries, link};
+use super::read::{Dir, ancestors, entries, link};
 use super::{Error, Netdev, PortName, Sysfs};
 use crate::types::{AuxName, IfName, PciAddress};
 
@@ -37,9 +36,10 @@ impl Sysfs {
     /// each read of a `phys_*` attribute takes the kernel's one lock for network configuration, and there are many VFs.
     pub fn ports(&self, pf: &PciAddress, relevant: impl Fn(&NetdevPort) -> bool) -> Result<Vec<NetdevPort>, Error> {
         let found = each_netdev(&self.function_dir(pf).join("net"), |dir, name| {
-            self.port(dir, name, |port| {
+            let dir = Dir::open(dir.to_owned());
+            self.port(&dir, name, |port| {
                 if relevant(port) {
-                    port.switch_id = self.attribute(&dir.join("phys_switch_id"))?;
+                    port.switch_id = self.attribute(&dir, "phys_switch_id")?;
                 }
                 Ok(())
             })
@@ -59,8 +59,8 @@ impl Sysfs {
         let looked_at = names.len();
         let mut found = Vec::new();
         for text in names {
-            let dir = all.join(&text);
-            let Ok(Some(id)) = self.attribute(&dir.join("phys_switch_id")) else {
+            let dir = Dir::closed(all.join(&text));
+            let Ok(Some(id)) = self.attribute(&dir, "phys_switch_id") else {
                 continue;
             };
             if id != switch_id {
@@ -78,18 +78,18 @@ impl Sysfs {
 
     /// A netdev with its eswitch; nothing when it is gone.
     pub fn port_of(&self, netdev: &IfName) -> Result<Option<NetdevPort>, Error> {
-        let dir = self.class_net().join(netdev.as_str());
+        let dir = Dir::open(self.class_net().join(netdev.as_str()));
         self.port(&dir, netdev.clone(), |port| {
-            port.switch_id = self.attribute(&dir.join("phys_switch_id"))?;
+            port.switch_id = self.attribute(&dir, "phys_switch_id")?;
             Ok(())
         })
     }
 
     /// The PCI function that a netdev belongs to, if it belongs to one.
     pub fn function_of(&self, netdev: &IfName) -> Result<Option<PciAddress>, Error> {
-        let path = self.class_net().join(netdev.as_str()).join("device");
+        let dir = Dir::closed(self.class_net().join(netdev.as_str()));
         // a device on another bus has no PCI address
-        Ok(link::<PciAddress>(&path, "a link to a PCI device").unwrap_or_default())
+        Ok(link::<PciAddress>(&dir, "device", "a link to a PCI device").unwrap_or_default())
     }
 
     /// The PCI function that a netdev lies below, whether it belongs to that itself or to a device on another bus that does.
@@ -101,14 +101,14 @@ impl Sysfs {
     /// One netdev; nothing when it is gone.
     fn port(
         &self,
-        dir: &Path,
+        dir: &Dir,
         name: IfName,
         more: impl FnOnce(&mut NetdevPort) -> Result<(), Error>,
     ) -> Result<Option<NetdevPort>, Error> {
         let Some(ifindex) = self.ifindex(dir)? else {
             return Ok(None);
         };
-        let text = self.attribute(&dir.join("phys_port_name"))?;
+        let text = self.attribute(dir, "phys_port_name")?;
         let mut port = NetdevPort {
             netdev: Netdev { name, ifindex },
             name: text.as_deref().and_then(|text| text.parse().ok()),
@@ -122,13 +122,13 @@ impl Sysfs {
 
     /// The bond that a netdev is a part of, or whatever else it is enslaved to.
     pub fn master(&self, netdev: &IfName) -> Result<Option<IfName>, Error> {
-        let dir = self.class_net().join(netdev.as_str());
-        link(&dir.join("master"), "a link to a network interface")
+        let dir = Dir::closed(self.class_net().join(netdev.as_str()));
+        link(&dir, "master", "a link to a network interface")
     }
 
     /// The ID of the eswitch that a netdev is a port of, if it is one.
     pub fn switch_id(&self, netdev: &IfName) -> Result<Option<String>, Error> {
-        self.attribute(&self.class_net().join(netdev.as_str()).join("phys_switch_id"))
+        self.attribute(&Dir::closed(self.class_net().join(netdev.as_str())), "phys_switch_id")
     }
 
     /// Whether there is a netdev of this name in this network namespace.

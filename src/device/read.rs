@@ -1,22 +1,23 @@
 //! Bounded reading of sysfs. Nothing here trusts what it reads: every text is checked before it goes anywhere.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
 
 use super::{Error, Sysfs};
 use crate::types::{AuxName, PciAddress};
 
-/// How a file is read; a value, so that the tests can make reads fail as drivers do.
-pub(crate) type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
+/// How a file of a directory is read; a value, so that the tests can make reads fail as drivers do.
+pub(crate) type ReadFile = fn(&Dir, &str) -> io::Result<Vec<u8>>;
 
 /// sysfs gives an attribute one page (the kernel's Documentation/filesystems/sysfs.rst), 4 KiB on the machines we run on.
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 
 /// The longest value that we ask for is a switch id: 32 bytes (`MAX_PHYS_ITEM_ID_LEN`) in hexadecimal. Values go into
 /// messages, so longer ones are refused here, once.
@@ -25,17 +26,57 @@ const MAX_TEXT: usize = 64;
 /// More names than a directory of ours can have: VFs and functions are counted in 16 bits.
 const MAX_ENTRIES: usize = 1 << 16;
 
+/// A directory, held open where that can be: a path below it then does not lead through links and directories from the root on
+/// each time, which is most of what a read in sysfs costs. Where it can't, each access says why.
+pub(crate) struct Dir {
+    open: Option<OwnedFd>,
+    path: PathBuf,
+}
+
+impl Dir {
+    pub(super) fn open(path: PathBuf) -> Self {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let open = openat(AT_FDCWD, &path, flags, Mode::empty()).ok();
+        Self { open, path }
+    }
+
+    /// For one access, or few.
+    pub(super) fn closed(path: PathBuf) -> Self {
+        Self { open: None, path }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) fn as_path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<File> {
+        // without O_NONBLOCK, open waits for ever on a FIFO; sysfs has none, but a root that is given can
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let opened = match &self.open {
+            Some(dir) => openat(dir, name, flags, Mode::empty()),
+            None => openat(AT_FDCWD, &self.path(name), flags, Mode::empty()),
+        };
+        Ok(opened?.into())
+    }
+
+    fn target(&self, name: &str) -> io::Result<PathBuf> {
+        match &self.open {
+            Some(dir) => Ok(readlinkat(dir, name)?.into()),
+            None => fs::read_link(self.path(name)),
+        }
+    }
+}
+
 /// The content of a file, cut off one byte beyond the bound.
-pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // without O_NONBLOCK, open waits for ever on a FIFO; sysfs has none, but a root that is given can
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)?
-        .take(PAGE + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+pub(super) fn read_file(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+    let mut page = [0; PAGE + 1];
+    // sysfs has the whole value ready for the first read (`seq_read_iter` in the kernel's fs/seq_file.c)
+    let length = dir.open_file(name)?.read(&mut page)?;
+    Ok(page.get(..length).unwrap_or_default().to_vec())
 }
 
 pub(super) fn malformed(path: &Path, expected: &'static str, found: &str) -> Error {
@@ -138,56 +179,57 @@ impl Sysfs {
     }
 
     /// The text of an attribute without the white space around it; nothing when it has no value.
-    pub(super) fn attribute(&self, path: &Path) -> Result<Option<String>, Error> {
-        let bytes = match (self.read)(path) {
+    pub(super) fn attribute(&self, dir: &Dir, name: &str) -> Result<Option<String>, Error> {
+        let bytes = match (self.read)(dir, name) {
             Ok(bytes) => bytes,
             Err(error) if says_none(&error) => return Ok(None),
-            Err(error) => return Err(io_error(path, error)),
+            Err(error) => return Err(io_error(&dir.path(name), error)),
         };
-        if bytes.len() as u64 > PAGE {
+        let path = || dir.path(name);
+        if bytes.len() > PAGE {
             let expected = "at most 4096 bytes";
             return Err(Error::Malformed {
-                path: path.to_owned(),
+                path: path(),
                 expected,
                 found: "more".to_owned(),
             });
         }
         match std::str::from_utf8(&bytes) {
             Ok(text) if text.trim().is_empty() => Ok(None),
-            Ok(text) if text.trim().len() > MAX_TEXT => Err(malformed(path, "at most 64 characters", text.trim())),
+            Ok(text) if text.trim().len() > MAX_TEXT => Err(malformed(&path(), "at most 64 characters", text.trim())),
             // control characters would travel into logs and into the error objects of the protocol
             Ok(text) if !text.trim().contains(char::is_control) => Ok(Some(text.trim().to_owned())),
-            _ => Err(malformed(path, "one line of text", &String::from_utf8_lossy(&bytes))),
+            _ => Err(malformed(&path(), "one line of text", &String::from_utf8_lossy(&bytes))),
         }
     }
 
     /// An attribute that is a number.
-    pub(super) fn number(&self, path: &Path) -> Result<Option<u32>, Error> {
-        let Some(text) = self.attribute(path)? else {
+    pub(super) fn number(&self, dir: &Dir, name: &str) -> Result<Option<u32>, Error> {
+        let Some(text) = self.attribute(dir, name)? else {
             return Ok(None);
         };
         // u32::from_str takes a sign, the kernel prints none
         match text.parse() {
             Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(Some(number)),
-            _ => Err(malformed(path, "a number", &text)),
+            _ => Err(malformed(&dir.path(name), "a number", &text)),
         }
     }
 }
 
 /// The last part of a link's target; nothing when there is no such link. The target itself is never followed.
-pub(super) fn link<T: FromStr>(path: &Path, expected: &'static str) -> Result<Option<T>, Error> {
-    let target = match fs::read_link(path) {
+pub(super) fn link<T: FromStr>(dir: &Dir, name: &str, expected: &'static str) -> Result<Option<T>, Error> {
+    let target = match dir.target(name) {
         Ok(target) => target,
         Err(error) if is_gone(&error) => return Ok(None),
-        Err(error) => return Err(io_error(path, error)),
+        Err(error) => return Err(io_error(&dir.path(name), error)),
     };
-    let name = target
+    let last = target
         .file_name()
         .and_then(|name| name.to_str())
         .filter(|name| !name.contains(char::is_control));
-    match name.and_then(|name| name.parse().ok()) {
+    match last.and_then(|last| last.parse().ok()) {
         Some(value) => Ok(Some(value)),
-        None => Err(malformed(path, expected, &target.to_string_lossy())),
+        None => Err(malformed(&dir.path(name), expected, &target.to_string_lossy())),
     }
 }
 

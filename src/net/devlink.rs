@@ -103,6 +103,10 @@ impl Handle {
             name: name.to_string(),
         }
     }
+
+    fn attributes(&self) -> [(u16, &str); 2] {
+        [(ATTR_BUS_NAME, &self.bus), (ATTR_DEV_NAME, &self.name)]
+    }
 }
 
 impl fmt::Display for Handle {
@@ -213,6 +217,9 @@ pub trait Devlink {
     /// The eswitch of a PF.
     fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error>;
 
+    /// One port of an instance; nothing when there is no such port.
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, Error>;
+
     /// The ports of an instance; none when there is no such instance. Kernels before 6.6 give the ports of the others as well:
     /// look at [`Port::handle`].
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error>;
@@ -275,11 +282,23 @@ impl Devlink for Session {
         }
     }
 
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, Error> {
+        let what = format!("devlink port {of}/{index}");
+        let mut wanted = genl::texts(&of.attributes());
+        genl::put(&mut wanted, ATTR_PORT_INDEX, &index.to_ne_bytes());
+        match self.genl.ask_with(&what, CMD_PORT_GET, &wanted)? {
+            Answer::Attributes(attributes) => {
+                Ok(port(&attributes).filter(|port| port.handle == *of && port.index == index))
+            }
+            // ENODEV: no such instance, or no such port
+            Answer::Refused(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(None),
+            Answer::Refused(errno) => Err(genl::refused(&what, errno)),
+        }
+    }
+
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error> {
         let what = format!("devlink ports of {of}");
-        // a port can only be asked for by its index, and drivers number as they like, so all ports of the instance are
-        // read. Kernels before 6.6 do not look at the attributes of a dump (4a1b5aa8b5c7) and give all that they have.
-        let instance = [(ATTR_BUS_NAME, of.bus.as_str()), (ATTR_DEV_NAME, of.name.as_str())];
+        // Kernels before 6.6 do not look at the attributes of a dump (4a1b5aa8b5c7) and give all that they have.
         let each = |ports: &mut Vec<Port>, attributes: &[u8]| {
             if ports.len() == MAX_PORTS {
                 return Err(Error::NoAnswer {
@@ -290,7 +309,7 @@ impl Devlink for Session {
             ports.extend(port(attributes));
             Ok(())
         };
-        match self.genl.dump(&what, CMD_PORT_GET, &instance, each)? {
+        match self.genl.dump(&what, CMD_PORT_GET, &of.attributes(), each)? {
             (ports, Dump::Whole(packets)) => {
                 log::debug!("{what}: {} in {packets} packets", ports.len());
                 Ok(ports)
@@ -301,51 +320,58 @@ impl Devlink for Session {
     }
 }
 
-/// The port of a reply's attributes; `None` for what is none.
+/// The port of a reply's attributes; `None` for what is none. They are gone through once: there are many ports.
 #[must_use]
 pub fn port(attributes: &[u8]) -> Option<Port> {
-    let find = |wanted| genl::attribute(attributes, wanted);
-    let short = |wanted| find(wanted).and_then(genl::as_u16).map(u32::from);
-    let long = |wanted| find(wanted).and_then(genl::as_u32);
-    let text = |wanted| find(wanted).and_then(genl::as_text);
-    let handle = Handle {
-        bus: text(ATTR_BUS_NAME)?.to_owned(),
-        name: text(ATTR_DEV_NAME)?.to_owned(),
-    };
-    let pf = short(ATTR_PORT_PCI_PF_NUMBER);
-    // one byte: 0 or 1
-    let external = find(ATTR_PORT_EXTERNAL).is_some_and(|value| value.first().is_some_and(|b| *b != 0));
-    let flavour = match find(ATTR_PORT_FLAVOUR).and_then(genl::as_u16)? {
-        FLAVOUR_PHYSICAL => Flavour::Physical {
-            number: long(ATTR_PORT_NUMBER),
-        },
+    let (mut bus, mut device, mut index, mut flavour) = (None, None, None, None);
+    let (mut pf, mut vf, mut sf, mut number) = (None, None, None, None);
+    let (mut ifindex, mut name, mut controller, mut hw_addr) = (None, None, None, None);
+    let mut external = false;
+    for (kind, value) in genl::attributes(attributes) {
+        match kind {
+            ATTR_BUS_NAME => bus = genl::as_text(value),
+            ATTR_DEV_NAME => device = genl::as_text(value),
+            ATTR_PORT_INDEX => index = genl::as_u32(value),
+            ATTR_PORT_NETDEV_IFINDEX => ifindex = genl::as_u32(value).filter(|index| *index > 0),
+            ATTR_PORT_NETDEV_NAME => name = genl::as_text(value),
+            ATTR_PORT_FLAVOUR => flavour = genl::as_u16(value),
+            ATTR_PORT_NUMBER => number = genl::as_u32(value),
+            ATTR_PORT_PCI_PF_NUMBER => pf = genl::as_u16(value).map(u32::from),
+            ATTR_PORT_PCI_VF_NUMBER => vf = genl::as_u16(value).map(u32::from),
+            ATTR_PORT_PCI_SF_NUMBER => sf = genl::as_u32(value),
+            ATTR_PORT_CONTROLLER_NUMBER => controller = genl::as_u32(value),
+            // one byte: 0 or 1
+            ATTR_PORT_EXTERNAL => external = value.first().is_some_and(|byte| *byte != 0),
+            ATTR_PORT_FUNCTION => hw_addr = function_address(value),
+            _ => {}
+        }
+    }
+    let flavour = match flavour? {
+        FLAVOUR_PHYSICAL => Flavour::Physical { number },
         FLAVOUR_PCI_PF => Flavour::Pf { pf },
-        FLAVOUR_PCI_VF => Flavour::Vf {
-            pf,
-            vf: short(ATTR_PORT_PCI_VF_NUMBER),
-        },
-        FLAVOUR_PCI_SF => Flavour::Sf {
-            pf,
-            sf: long(ATTR_PORT_PCI_SF_NUMBER),
-        },
+        FLAVOUR_PCI_VF => Flavour::Vf { pf, vf },
+        FLAVOUR_PCI_SF => Flavour::Sf { pf, sf },
         other => Flavour::Other(other),
     };
     // a name that is not text could not be used; it is then as if the port had no netdev
-    let name: Option<IfName> = text(ATTR_PORT_NETDEV_NAME).and_then(|name| name.parse().ok());
-    let ifindex = long(ATTR_PORT_NETDEV_IFINDEX).filter(|index| *index > 0);
+    let name: Option<IfName> = name.and_then(|name| name.parse().ok());
     Some(Port {
-        handle,
-        index: long(ATTR_PORT_INDEX)?,
+        handle: Handle {
+            bus: bus?.to_owned(),
+            name: device?.to_owned(),
+        },
+        index: index?,
         flavour,
         external,
-        controller: long(ATTR_PORT_CONTROLLER_NUMBER),
+        controller,
         netdev: name.zip(ifindex).map(|(name, ifindex)| Netdev { name, ifindex }),
-        hw_addr: find(ATTR_PORT_FUNCTION)
-            .and_then(|function| genl::attribute(function, PORT_FUNCTION_ATTR_HW_ADDR))
-            .filter(|address| address.len() == 6)
-            .and_then(|address| address.first_chunk().copied())
-            .map(Mac),
+        hw_addr,
     })
+}
+
+fn function_address(function: &[u8]) -> Option<Mac> {
+    let address = genl::attribute(function, PORT_FUNCTION_ATTR_HW_ADDR)?;
+    <[u8; 6]>::try_from(address).ok().map(Mac)
 }
 
 #[cfg(test)]
@@ -412,6 +438,7 @@ mod tests {
         let session = Session::open().unwrap();
         assert_eq!(session.eswitch(&address).unwrap(), Eswitch::Unknown);
         let handle = Handle::pci(&address);
+        assert_eq!(session.port(&handle, 1).unwrap(), None);
         let of_it = session.ports(&handle).unwrap();
         assert!(of_it.iter().all(|port| port.handle != handle), "{of_it:?}");
     }

@@ -1,6 +1,8 @@
 //! Generic netlink by hand, since no crate for devlink is alive and small: one socket, one request at a time. Messages are laid
 //! out as in the kernel's Documentation/userspace-api/netlink/intro.rst.
 
+use std::cell::Cell;
+
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use nix::errno::Errno;
 
@@ -32,8 +34,8 @@ const HEADER: usize = 16;
 const HEADERS: usize = HEADER + 4;
 
 /// The kernel makes the packets of a dump as large as the largest buffer that the socket was read with, up to 32 KiB
-/// (`netlink_dump` in `net/netlink/af_netlink.c`): with this one 127 ports come in one or two.
-const BUFFER: usize = 64 * 1024;
+/// (`netlink_dump` in `net/netlink/af_netlink.c`): with this one about 200 ports come in one.
+const BUFFER: usize = 32 * 1024;
 /// More packets than any dump has; each is up to 32 KiB.
 const MAX_PACKETS: u32 = 4096;
 /// How often a dump is begun anew that was interrupted.
@@ -42,6 +44,8 @@ const DUMPS: u32 = 4;
 /// A socket, and the number that the kernel has for one family.
 pub(super) struct Genl {
     socket: Socket,
+    /// What packets are read into, kept from one to the next.
+    buffer: Cell<Vec<u8>>,
     /// `None`: this kernel does not have the family.
     family: Option<u16>,
 }
@@ -70,14 +74,12 @@ impl Genl {
             what: what.clone(),
             cause,
         };
-        let mut socket = Socket::new(NETLINK_GENERIC).map_err(io)?;
-        socket.bind_auto().map_err(io)?;
+        let socket = Socket::new(NETLINK_GENERIC).map_err(io)?;
+        // gives the socket its own address as well (`netlink_connect` in net/netlink/af_netlink.c)
         socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
-        // the kernel answers a generic netlink request before send(2) returns, and goes on with a dump before recv(2)
-        // returns: what is not there then never comes
-        socket.set_non_blocking(true).map_err(io)?;
         let mut genl = Self {
             socket,
+            buffer: Cell::default(),
             family: Some(GENL_ID_CTRL),
         };
         // without these the kernel's own words for an error don't come; before 4.12 and 4.20 there are none, or hidden ones
@@ -102,13 +104,15 @@ impl Genl {
             return Ok(Answer::Refused(Errno::ENOENT));
         };
         self.send(what, &request(family, NLM_F_REQUEST, command, attributes))?;
-        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut buffer = self.buffer.take();
         self.receive(what, &mut buffer)?;
-        match messages(&buffer).next() {
+        let answer = match messages(&buffer).next() {
             Some(Message::Refused(errno)) => Ok(Answer::Refused(errno)),
             Some(Message::Data { attributes, .. }) => Ok(Answer::Attributes(attributes.to_vec())),
             _ => Err(garbled(what)),
-        }
+        };
+        self.buffer.set(buffer);
+        answer
     }
 
     /// A request that changes something. It is done when this comes back: the kernel works on it in `send(2)`, which can take
@@ -150,6 +154,7 @@ impl Genl {
             return Ok((T::default(), Dump::Refused(Errno::ENOENT)));
         };
         let mut packets = 0;
+        let mut buffer = self.buffer.take();
         for _ in 0..DUMPS {
             self.send(
                 what,
@@ -157,8 +162,13 @@ impl Genl {
             )?;
             let mut found = T::default();
             let receive = |buffer: &mut Vec<u8>| self.receive(what, buffer);
-            match dump_once(what, &mut packets, receive, |attributes| each(&mut found, attributes))? {
-                Once::Whole => return Ok((found, Dump::Whole(packets))),
+            match dump_once(what, &mut packets, &mut buffer, receive, |attributes| {
+                each(&mut found, attributes)
+            })? {
+                Once::Whole => {
+                    self.buffer.set(buffer);
+                    return Ok((found, Dump::Whole(packets)));
+                }
                 Once::Interrupted => {}
                 Once::Refused(errno) => return Ok((T::default(), Dump::Refused(errno))),
             }
@@ -177,10 +187,14 @@ impl Genl {
         })
     }
 
+    /// The next packet. The kernel answers a generic netlink request before send(2) returns, and goes on with a dump before
+    /// recv(2) returns: what is not there then never comes.
     fn receive(&self, what: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        buffer.clear();
+        buffer.reserve(BUFFER);
         let length = self
             .socket
-            .recv(buffer, nix::libc::MSG_TRUNC)
+            .recv(buffer, nix::libc::MSG_TRUNC | nix::libc::MSG_DONTWAIT)
             .map_err(|cause| Error::Io {
                 what: what.to_owned(),
                 cause,
@@ -206,16 +220,15 @@ enum Once {
 fn dump_once(
     what: &str,
     packets: &mut u32,
+    buffer: &mut Vec<u8>,
     receive: impl Fn(&mut Vec<u8>) -> Result<(), Error>,
     mut each: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<Once, Error> {
     let mut interrupted = false;
-    let mut buffer = Vec::with_capacity(BUFFER);
     while *packets < MAX_PACKETS {
         *packets += 1;
-        buffer.clear();
-        receive(&mut buffer)?;
-        for message in messages(&buffer) {
+        receive(buffer)?;
+        for message in messages(buffer) {
             match message {
                 Message::Done { flags, code: 0 } => {
                     let whole = !interrupted && flags & NLM_F_DUMP_INTR == 0;

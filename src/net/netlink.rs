@@ -336,6 +336,10 @@ impl Devlink for Netlink {
         self.ask_devlink(|session| session.eswitch(pf))
     }
 
+    fn port(&self, of: &DevlinkHandle, index: u32) -> Result<Option<Port>, Error> {
+        self.ask_devlink(|session| session.port(of, index))
+    }
+
     fn ports(&self, of: &DevlinkHandle) -> Result<Vec<Port>, Error> {
         self.ask_devlink(|session| session.ports(of))
     }

@@ -45,6 +45,13 @@ impl Devlink for Answers {
         }
     }
 
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, net::Error> {
+        match self {
+            Self::Kernel(session) => session.port(of, index),
+            Self::Recorded(recorded) => recorded.port(of, index),
+        }
+    }
+
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, net::Error> {
         match self {
             Self::Kernel(session) => session.ports(of),
@@ -116,6 +123,11 @@ impl Devlink for Once<'_> {
         let eswitch = self.devlink.eswitch(pf)?;
         self.eswitches.borrow_mut().insert(pf.clone(), eswitch);
         Ok(eswitch)
+    }
+
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, net::Error> {
+        let it = |port: &Port| port.handle == *of && port.index == index;
+        Ok(self.ports(of)?.into_iter().find(it))
     }
 
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, net::Error> {

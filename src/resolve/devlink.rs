@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::notes::{Notes, Source, Verdict};
-use super::uplink::wire;
+use super::uplink::{MLX5, MLX5_UPLINK, mlx5_index, wire};
 use super::{Answer, Error, Found, Representor, Search, own_number};
-use crate::device::PortName;
+use crate::device::{Function, PortName};
 use crate::net::devlink::{Devlink, Flavour, Handle, Port};
 use crate::net::{Eswitch, EswitchMode};
+use crate::types::DeviceId;
 
 /// A port loses its netdev for a moment when the eswitch or the netdev is set up. Nothing else runs in this process, so the
 /// wait is a sleep.
@@ -31,6 +32,9 @@ impl<D: Devlink> Search<'_, D> {
             return Ok(None);
         }
         let handle = Handle::pci(&self.function.pf);
+        if let Some(answer) = self.by_index(&handle, notes)? {
+            return Ok(Some(answer));
+        }
         let mut tries = 1;
         loop {
             let ports = self.devlink.ports(&handle)?;
@@ -63,6 +67,67 @@ impl<D: Devlink> Search<'_, D> {
                 },
             }));
         }
+    }
+
+    /// The port of an mlx5 VF, by the index that the driver gives it. Then the ports of the other VFs are not read, each of which
+    /// can cost a command to the NIC's firmware (`mlx5_devlink_port_fn_max_io_eqs_get`, 6.10).
+    ///
+    /// VF n is vport n + 1. As the index is a guess ([`mlx5_index`]), the port must say itself that it is the VF's, in numbers
+    /// that can't be another's whatever ports there are besides: PF number, PCI function and, where the uplink is a port of
+    /// this instance, the uplink's port number are the same (see [`own_number`]). Else all ports are read.
+    fn by_index(&self, handle: &Handle, notes: &mut Notes) -> Result<Option<Answer>, Error> {
+        let Function {
+            device,
+            driver,
+            pf,
+            number,
+            ..
+        } = self.function;
+        if driver.as_deref() != Some(MLX5) || !matches!(device, DeviceId::Pci(_)) || *number >= MLX5_UPLINK {
+            return Ok(None);
+        }
+        let own = pf.function();
+        let Some(port) = self.devlink.port(handle, mlx5_index(pf, number + 1))? else {
+            return Ok(None);
+        };
+        let is_the_vfs = port.flavour
+            == (Flavour::Vf {
+                pf: Some(own),
+                vf: Some(*number),
+            })
+            && !port.external;
+        let Some(netdev) = port.netdev.clone().filter(|_| is_the_vfs) else {
+            return Ok(None);
+        };
+        let uplink = match self.devlink.port(handle, mlx5_index(pf, MLX5_UPLINK))? {
+            Some(Port {
+                flavour: Flavour::Physical { number: Some(number) },
+                netdev,
+                ..
+            }) if number == own => netdev,
+            None => None, // since 6.3 it has an instance of its own
+            Some(_) => return Ok(None),
+        };
+        if notes.are_taken() {
+            // for what it rules out
+            let _ = self.port(handle, &self.devlink.ports(handle)?, notes);
+        }
+        notes.add(Source::Devlink, Verdict::Chosen, || port.to_string());
+        Ok(Some(Answer {
+            representor: Representor {
+                netdev,
+                port: self.port_name(Numbers {
+                    pf: Some(own),
+                    own: *number,
+                }),
+            },
+            uplink,
+            admin_mac: port.hw_addr,
+            found: Found::Port {
+                handle: handle.clone(),
+                index: port.index,
+            },
+        }))
     }
 
     /// The numbers of a port of the flavour that is looked for.
@@ -103,7 +168,7 @@ impl<D: Devlink> Search<'_, D> {
             .map(|(port, _)| *port)
             .collect();
         for (port, numbers) in &flavoured {
-            if !fits.contains(port) {
+            if !fits.iter().any(|fit| std::ptr::eq(*fit, *port)) {
                 notes.add(Source::Devlink, Verdict::RuledOut, || {
                     let why = if port.external {
                         "another host's"

@@ -64,7 +64,7 @@ impl<D: Devlink> Search<'_, D> {
         let found = match eswitch {
             Eswitch::NotManaged => match driver {
                 // its answer on the host of a DPU; other drivers answer so when they have no eswitch at all
-                Some(driver) if driver == "mlx5_core" => return Ok(Error::NotManaged { pf, driver }),
+                Some(driver) if driver == uplink::MLX5 => return Ok(Error::NotManaged { pf, driver }),
                 _ => "a devlink instance without eswitch, and no phys_switch_id",
             },
             Eswitch::Unknown => "no devlink instance, and no phys_switch_id",

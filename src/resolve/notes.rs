@@ -64,6 +64,11 @@ impl Notes {
         Self(Some(Vec::new()))
     }
 
+    /// Whether anybody will read them.
+    pub(super) fn are_taken(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(super) fn add(&mut self, source: Source, verdict: Verdict, text: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.0 {
             let text = text();

@@ -36,16 +36,44 @@ pub fn uplink(sysfs: &Sysfs, devlink: &impl Devlink, pf: &PciAddress) -> Result<
 }
 
 fn by_devlink(sysfs: &Sysfs, devlink: &impl Devlink, pf: &PciAddress) -> Result<Option<Netdev>, Error> {
-    if let Some(netdev) = wire(sysfs, pf, &devlink.ports(&Handle::pci(pf))?)? {
-        return Ok(Some(netdev));
+    let instance = Handle::pci(pf);
+    // first what can be had without the ports of all VFs
+    if sysfs.driver(pf)?.as_deref() == Some(MLX5) {
+        let port = devlink.port(&instance, mlx5_index(pf, MLX5_UPLINK))?;
+        let found = match wire(sysfs, pf, port.as_slice())? {
+            None => by_children(sysfs, devlink, pf)?,
+            found => found,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
     }
-    // kernels from 6.6 answer for one instance only, and this port has its own
+    match wire(sysfs, pf, &devlink.ports(&instance)?)? {
+        None => by_children(sysfs, devlink, pf),
+        found => Ok(found),
+    }
+}
+
+/// A physical port that has an instance of its own: kernels from 6.6 on answer for one instance only.
+fn by_children(sysfs: &Sysfs, devlink: &impl Devlink, pf: &PciAddress) -> Result<Option<Netdev>, Error> {
     for child in sysfs.ethernet_children(pf)? {
         if let Some(netdev) = wire(sysfs, pf, &devlink.ports(&Handle::auxiliary(&child))?)? {
             return Ok(Some(netdev));
         }
     }
     Ok(None)
+}
+
+/// The driver of `ConnectX` and `BlueField`.
+pub(super) const MLX5: &str = "mlx5_core";
+
+/// The uplink's vport (`MLX5_VPORT_UPLINK` of linux/mlx5/vport.h).
+pub(super) const MLX5_UPLINK: u32 = 0xffff;
+
+/// The index that a port of a PF has as a rule with mlx5, by its vport: `vhca_id << 16 | vport`
+/// (`mlx5_esw_vport_to_devlink_port_index` in mlx5/core/eswitch.h), and `vhca_id` is the PCI function.
+pub(super) fn mlx5_index(pf: &PciAddress, vport: u32) -> u32 {
+    pf.function() << 16 | vport
 }
 
 /// The netdev of the PF's physical port, out of these ports. It is a port of the PF's own instance, or, with mlx5 since 6.3,

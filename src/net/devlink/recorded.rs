@@ -112,6 +112,11 @@ impl Devlink for Recorded {
         Ok(found.map_or(Eswitch::Unknown, |(_, eswitch)| *eswitch))
     }
 
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, Error> {
+        let it = |port: &&Port| port.handle == *of && port.index == index;
+        Ok(self.ports.iter().find(it).cloned())
+    }
+
     /// All of them, as kernels before 6.6 do.
     fn ports(&self, _: &Handle) -> Result<Vec<Port>, Error> {
         Ok(self.ports.clone())

@@ -76,12 +76,13 @@ fn packets() {
 fn dump(what: &[Vec<u8>]) -> (Result<Once, Error>, Vec<u8>) {
     let read = std::cell::Cell::new(0);
     let receive = |buffer: &mut Vec<u8>| {
+        buffer.clear();
         let packet = what.get(read.replace(read.get() + 1));
         buffer.extend(packet.ok_or_else(|| garbled("no more packets"))?);
         Ok(())
     };
     let mut seen = Vec::new();
-    let result = dump_once("dump", &mut 0, receive, |attributes| {
+    let result = dump_once("dump", &mut 0, &mut Vec::new(), receive, |attributes| {
         seen.extend(attributes.first());
         Ok(())
     });
@@ -114,7 +115,9 @@ fn dumps() {
     let endless = dump_once(
         "dump",
         &mut 0,
-        |buffer| {
+        &mut Vec::new(),
+        |buffer: &mut Vec<u8>| {
+            buffer.clear();
             buffer.extend(data(0, 1));
             Ok(())
         },

@@ -7,7 +7,7 @@ use super::{answer, recorded};
 use crate::device::fixture::Tree;
 use crate::net::devlink::Recorded;
 
-fn fixtures() -> Vec<PathBuf> {
+pub(super) fn fixtures() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysfs");
     let mut files: Vec<PathBuf> = fs::read_dir(&dir)
         .unwrap()

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{pci, recorded};
-use crate::device::fixture::Tree;
+use crate::device::fixture::{Fixture, Tree};
 use crate::net::devlink::{Devlink, Handle, Port, Recorded};
 use crate::net::{Error as NetError, Eswitch};
 use crate::resolve::{Error, Found, Verdict, explain, resolve};
@@ -29,6 +29,14 @@ struct Late {
 impl Devlink for Late {
     fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, NetError> {
         self.with.eswitch(pf)
+    }
+
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, NetError> {
+        if self.asked.get() + 1 < self.after {
+            self.without.port(of, index)
+        } else {
+            self.with.port(of, index)
+        }
     }
 
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, NetError> {
@@ -78,7 +86,8 @@ fn but_not_for_ever() {
     assert_eq!(devlink.asked.get(), 10);
 }
 
-/// The PF's `net/`, which with many VFs is long and slow, is not read; here it is not even there.
+/// The PF's `net/`, which with many VFs is long and slow, is not read; here it is not even there. Nor are the other ports, where the
+/// driver's index is known.
 #[test]
 fn with_devlink_no_netdev_of_the_pf_is_looked_at() {
     let tree = Tree::new(TREE);
@@ -91,7 +100,96 @@ fn with_devlink_no_netdev_of_the_pf_is_looked_at() {
             index: 1
         }
     );
-    assert_eq!(devlink.asked.get(), 1);
+    assert_eq!(devlink.asked.get(), 0);
+}
+
+/// Gives all ports, or none.
+struct Listed(Recorded);
+
+impl Devlink for Listed {
+    fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, NetError> {
+        self.0.eswitch(pf)
+    }
+
+    fn port(&self, _: &Handle, _: u32) -> Result<Option<Port>, NetError> {
+        Ok(None)
+    }
+
+    fn ports(&self, of: &Handle) -> Result<Vec<Port>, NetError> {
+        self.0.ports(of)
+    }
+}
+
+/// On the machines of the fixtures.
+#[test]
+fn a_port_by_its_index_is_the_one_among_all_ports() {
+    let mut compared = 0;
+    for file in super::fixtures::fixtures() {
+        let Fixture {
+            tree,
+            devlink,
+            expectations,
+        } = Tree::load(&file);
+        let asked = recorded(&devlink);
+        let listed = Listed(recorded(&devlink));
+        for device in expectations.iter().filter_map(|expected| expected.address.parse().ok()) {
+            let by_index = resolve(&tree.sysfs(), &asked, &device).map_err(|e| e.to_string());
+            let among_all = resolve(&tree.sysfs(), &listed, &device).map_err(|e| e.to_string());
+            match (by_index, among_all) {
+                (Ok(mut by_index), Ok(among_all)) => {
+                    compared += u32::from(matches!(by_index.found, Found::Port { .. }));
+                    // an uplink with an instance of its own is not seen on the way
+                    by_index.uplink = by_index.uplink.or_else(|| among_all.uplink.clone());
+                    assert_eq!(by_index, among_all, "{}: {device}", file.display());
+                }
+                (by_index, among_all) => assert_eq!(by_index, among_all, "{}: {device}", file.display()),
+            }
+        }
+    }
+    assert!(compared > 10, "only {compared} ports were compared");
+}
+
+/// Each would be the VF's port by its index, and says of itself that it is not, or leaves a doubt that only the others can remove.
+#[test]
+fn an_index_alone_is_no_proof() {
+    let tree = Tree::new(TREE);
+    let uplink = "pci/0000:03:00.0/65535 netdev p0/10 flavour physical port 0";
+    let right = "pci/0000:03:00.0/7 netdev eth7/17 flavour pcivf controller 0 pfnum 0 vfnum 0";
+    for (uplink, wrong) in [
+        (
+            uplink,
+            "pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf controller 0 pfnum 0 vfnum 1",
+        ),
+        (
+            uplink,
+            "pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf controller 1 pfnum 0 vfnum 0 external true",
+        ),
+        (
+            uplink,
+            "pci/0000:03:00.0/1 netdev eth0/11 flavour pcisf controller 0 pfnum 0 sfnum 0",
+        ),
+        (
+            uplink,
+            "pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf controller 0 pfnum 1 vfnum 0",
+        ),
+        (
+            uplink,
+            "pci/0000:03:00.1/1 netdev eth0/11 flavour pcivf controller 0 pfnum 0 vfnum 0",
+        ),
+    ] {
+        let lines = [SWITCHDEV, uplink, wrong, right].map(str::to_owned);
+        let found = resolve(&tree.sysfs(), &recorded(&lines), &vf()).unwrap();
+        assert_eq!(found.representor.netdev.ifindex, 17, "{wrong}");
+    }
+    // the uplink has another number, and so has a second PF's port
+    let lines = [
+        SWITCHDEV,
+        "pci/0000:03:00.0/65535 netdev p1/10 flavour physical port 1",
+        "pci/0000:03:00.0/1 netdev eth0/11 flavour pcivf controller 0 pfnum 0 vfnum 0",
+        "pci/0000:03:00.0/2 netdev eth1/12 flavour pcivf controller 0 pfnum 1 vfnum 0",
+    ];
+    let error = resolve(&tree.sysfs(), &recorded(&lines.map(str::to_owned)), &vf()).unwrap_err();
+    assert!(matches!(error, Error::Ambiguous { .. }), "{error}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! What a sysfs should never show but a resolver must stand.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{answer, facts, pci};
 use crate::device::fixture::{Tree, read_plainly};
-use crate::device::{self, NotAVf, Sysfs};
+use crate::device::{self, Dir, NotAVf, Sysfs};
 use crate::net::devlink::Recorded;
 use crate::resolve::{Error, uplink};
 
@@ -357,11 +356,11 @@ fn two_netdevs_for_one_port() {
 #[test]
 fn a_netdev_that_changes_while_it_is_read_is_left_out() {
     static READS: AtomicU32 = AtomicU32::new(0);
-    fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-        if path.ends_with("net/eth0/ifindex") {
+    fn read(dir: &Dir, name: &str) -> std::io::Result<Vec<u8>> {
+        if dir.path(name).ends_with("net/eth0/ifindex") {
             return Ok(READS.fetch_add(1, Ordering::Relaxed).to_string().into_bytes());
         }
-        read_plainly(path)
+        read_plainly(dir, name)
     }
     let tree = Tree::new(SWITCHDEV);
     let sysfs = tree.sysfs_read_by(read);

@@ -287,6 +287,14 @@ impl Devlink for FakeStack {
             .0
     }
 
+    fn port(&self, of: &Handle, index: u32) -> Result<Option<Port>, Error> {
+        self.ask_now(format!("port {of}/{index}"), |kernel| {
+            let mut ports = kernel.devlink_ports().into_iter();
+            Ok(ports.find(|port| port.handle == *of && port.index == index))
+        })
+        .0
+    }
+
     fn ports(&self, of: &Handle) -> Result<Vec<Port>, Error> {
         self.ask_now(format!("ports of {of}"), |kernel| Ok(kernel.devlink_ports()))
             .0
