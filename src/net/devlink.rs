@@ -237,9 +237,7 @@ impl Session {
             genl: Genl::open("devlink")?,
         })
     }
-}
 
-impl Session {
     /// Sets the mode of a PF's eswitch, as `devlink dev eswitch set` does. It takes seconds, makes or removes the representors,
     /// and interrupts the PF's own traffic.
     pub fn set_eswitch_mode(&self, pf: &PciAddress, mode: EswitchMode) -> Result<(), Error> {

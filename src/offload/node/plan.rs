@@ -1,6 +1,10 @@
 //! From how a PF is to how it should be: the steps, each as the guide's shell lines, and how to take it back. Pure: what is there
 //! goes in, and only what is missing comes out.
 
+mod lines;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use kube_ovn::net::EswitchMode;
@@ -8,6 +12,7 @@ use kube_ovn::types::PciAddress;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Vf};
+use lines::Lines;
 
 /// A change of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,90 +95,6 @@ impl Before {
 fn with_tc(facts: &Facts, on: bool) -> Vec<u32> {
     let is = |vf: &&Vf| matches!(&vf.representor, Some(Ok(port)) if port.tc == Some(on));
     facts.vfs.iter().filter(is).map(|vf| vf.index).collect()
-}
-
-/// The shell lines of one PF.
-struct Lines<'a> {
-    facts: &'a Facts,
-    /// Where the VFs will be that are not there yet, as far as that can be told.
-    coming: &'a [PciAddress],
-}
-
-impl Lines<'_> {
-    fn uplink(&self) -> &str {
-        self.facts
-            .uplink
-            .as_ref()
-            .map_or("UPLINK", |uplink| uplink.netdev.name.as_str())
-    }
-
-    fn count(&self, count: u32) -> String {
-        format!("echo {count} > /sys/class/net/{}/device/sriov_numvfs", self.uplink())
-    }
-
-    fn mode(&self, mode: EswitchMode) -> String {
-        format!("devlink dev eswitch set pci/{} mode {mode}", self.facts.pf.address)
-    }
-
-    fn tc(netdev: &str, on: bool) -> String {
-        format!("ethtool -K {netdev} hw-tc-offload {}", if on { "on" } else { "off" })
-    }
-
-    fn link(&self, up: bool) -> String {
-        format!("ip link set {} {}", self.uplink(), if up { "up" } else { "down" })
-    }
-
-    /// Each VF from its driver. The guide names the driver in the path; that of a VF that is not there yet is not known.
-    fn unbind(&self, recreated: bool) -> Vec<String> {
-        if recreated {
-            let line = |vf: &PciAddress| format!("echo {vf} > /sys/bus/pci/devices/{vf}/driver/unbind");
-            return self.coming.iter().map(line).collect();
-        }
-        let bound = self
-            .facts
-            .vfs
-            .iter()
-            .filter_map(|vf| Some((&vf.address, vf.driver.as_ref()?)));
-        bound
-            .map(|(vf, driver)| format!("echo {vf} > /sys/bus/pci/drivers/{driver}/unbind"))
-            .collect()
-    }
-
-    /// Each VF to its driver: the one that it had, or had `before`.
-    fn bind(&self, recreated: bool, before: &BTreeMap<PciAddress, String>, all: bool) -> Vec<String> {
-        let probe = |vf: &PciAddress| format!("echo {vf} > /sys/bus/pci/drivers_probe");
-        if recreated {
-            return self.coming.iter().map(probe).collect();
-        }
-        let line = |vf: &Vf| match vf.driver.as_ref().or_else(|| before.get(&vf.address)) {
-            Some(driver) => format!("echo {} > /sys/bus/pci/drivers/{driver}/bind", vf.address),
-            None => probe(&vf.address),
-        };
-        self.facts
-            .vfs
-            .iter()
-            .filter(|vf| all || vf.driver.is_none())
-            .map(line)
-            .collect()
-    }
-
-    /// The representors of VFs; of all, whatever they will be called.
-    fn representors(&self, which: Option<&[u32]>, on: bool) -> Vec<String> {
-        let Some(which) = which else {
-            let set = Self::tc("${netdev##*/}", on);
-            return vec![format!(
-                "for netdev in /sys/bus/pci/devices/{}/net/*; do case $(cat $netdev/phys_port_name 2> /dev/null) in *vf*) {set};; esac; done",
-                self.facts.pf.address
-            )];
-        };
-        let names = self
-            .facts
-            .vfs
-            .iter()
-            .filter(|vf| which.contains(&vf.index))
-            .filter_map(|vf| vf.representor.as_ref()?.as_ref().ok());
-        names.map(|port| Self::tc(port.netdev.name.as_str(), on)).collect()
-    }
 }
 
 fn step(action: Action, what: String, commands: Vec<String>, back: Vec<String>) -> Step {
@@ -367,184 +288,4 @@ pub(super) fn reset(facts: &Facts, before: &Before, coming: &[PciAddress]) -> Ve
         ));
     }
     steps
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::facts::tests::{facts, representor, vf};
-    use super::*;
-    use kube_ovn::net::Eswitch;
-
-    fn commands(steps: &[Step]) -> Vec<&str> {
-        steps
-            .iter()
-            .flat_map(|step| step.commands.iter().map(String::as_str))
-            .collect()
-    }
-
-    fn coming() -> Vec<PciAddress> {
-        vec!["0000:03:00.2".parse().unwrap(), "0000:03:00.3".parse().unwrap()]
-    }
-
-    #[test]
-    fn from_a_bare_pf() {
-        let steps = prepare(&facts(), 2, &coming());
-        assert_eq!(
-            commands(&steps),
-            [
-                "echo 2 > /sys/class/net/ens1f0np0/device/sriov_numvfs",
-                "echo 0000:03:00.2 > /sys/bus/pci/devices/0000:03:00.2/driver/unbind",
-                "echo 0000:03:00.3 > /sys/bus/pci/devices/0000:03:00.3/driver/unbind",
-                "devlink dev eswitch set pci/0000:03:00.0 mode switchdev",
-                "ethtool -K ens1f0np0 hw-tc-offload on",
-                "for netdev in /sys/bus/pci/devices/0000:03:00.0/net/*; do case $(cat $netdev/phys_port_name 2> /dev/null) in *vf*) \
-                 ethtool -K ${netdev##*/} hw-tc-offload on;; esac; done",
-                "echo 0000:03:00.2 > /sys/bus/pci/drivers_probe",
-                "echo 0000:03:00.3 > /sys/bus/pci/drivers_probe",
-                "ip link set ens1f0np0 up",
-            ]
-        );
-        let back: Vec<&str> = steps
-            .iter()
-            .rev()
-            .flat_map(|step| step.back.iter().map(String::as_str))
-            .collect();
-        assert_eq!(back.first(), Some(&"ip link set ens1f0np0 down"));
-        assert_eq!(
-            back.last(),
-            Some(&"echo 0 > /sys/class/net/ens1f0np0/device/sriov_numvfs")
-        );
-    }
-
-    #[test]
-    fn only_what_is_missing() {
-        let mut facts = facts();
-        facts.pf.vf_count = 2;
-        facts.vfs = vec![vf(0), vf(1)];
-        assert_eq!(
-            commands(&prepare(&facts, 2, &coming())).get(..3).unwrap(),
-            [
-                "echo 0000:03:00.2 > /sys/bus/pci/drivers/mlx5_core/unbind",
-                "echo 0000:03:00.3 > /sys/bus/pci/drivers/mlx5_core/unbind",
-                "devlink dev eswitch set pci/0000:03:00.0 mode switchdev",
-            ],
-            "the VFs stay"
-        );
-        facts.eswitch = Eswitch::Mode(EswitchMode::Switchdev);
-        for vf in &mut facts.vfs {
-            vf.representor = Some(Ok(representor(vf.index, true)));
-        }
-        let uplink = facts.uplink.as_mut().unwrap();
-        (uplink.tc, uplink.up) = (Some(true), Some(true));
-        assert_eq!(prepare(&facts, 2, &coming()), [], "nothing to do");
-        facts.vfs[1].driver = None;
-        facts.vfs[0].representor = Some(Ok(representor(0, false)));
-        assert_eq!(
-            commands(&prepare(&facts, 2, &coming())),
-            [
-                "ethtool -K rep0 hw-tc-offload on",
-                "echo 0000:03:00.3 > /sys/bus/pci/drivers_probe"
-            ]
-        );
-    }
-
-    #[test]
-    fn another_number_goes_by_way_of_none() {
-        let mut facts = facts();
-        facts.pf.vf_count = 1;
-        facts.vfs = vec![vf(0)];
-        facts.eswitch = Eswitch::Mode(EswitchMode::Switchdev);
-        let steps = prepare(&facts, 2, &coming());
-        assert_eq!(
-            commands(&steps).get(..2).unwrap(),
-            [
-                "echo 0 > /sys/class/net/ens1f0np0/device/sriov_numvfs",
-                "echo 2 > /sys/class/net/ens1f0np0/device/sriov_numvfs"
-            ]
-        );
-        assert!(steps.iter().any(|step| step.action.takes_vfs()) && steps.iter().any(|step| step.action.interrupts()));
-        assert!(
-            !steps.iter().any(|step| step.action == Action::Unbind),
-            "in switchdev mode already"
-        );
-    }
-
-    #[test]
-    fn ice_wants_no_vfs_when_the_mode_changes() {
-        let mut facts = facts();
-        facts.pf.driver = Some("ice".to_owned());
-        facts.pf.vf_count = 2;
-        facts.vfs = vec![vf(0), vf(1)];
-        let actions = |steps: Vec<Step>| steps.into_iter().map(|step| step.action).collect::<Vec<_>>();
-        let steps = actions(prepare(&facts, 2, &coming()));
-        let switchdev = Action::SetMode(EswitchMode::Switchdev);
-        assert_eq!(
-            steps.get(..3).unwrap(),
-            [Action::RemoveVfs, switchdev, Action::CreateVfs(2)]
-        );
-        assert!(!steps.contains(&Action::Unbind) && !steps.contains(&Action::Bind));
-        let before = Before::now(&facts);
-        facts.eswitch = Eswitch::Mode(EswitchMode::Switchdev);
-        let legacy = Action::SetMode(EswitchMode::Legacy);
-        assert_eq!(
-            actions(reset(&facts, &before, &[])),
-            [Action::RemoveVfs, legacy, Action::CreateVfs(2)]
-        );
-    }
-
-    /// What a PF is after it was prepared; and the way back to each way that it can have been.
-    #[test]
-    fn back_to_how_it_was() {
-        let bare = Before::now(&facts());
-        let mut with_vfs = facts();
-        with_vfs.pf.vf_count = 2;
-        with_vfs.vfs = vec![vf(0), vf(1)];
-        let two = Before::now(&with_vfs);
-        let mut prepared = with_vfs.clone();
-        prepared.eswitch = Eswitch::Mode(EswitchMode::Switchdev);
-        let uplink = prepared.uplink.as_mut().unwrap();
-        (uplink.tc, uplink.up) = (Some(true), Some(true));
-        assert_eq!(
-            commands(&reset(&prepared, &bare, &[])),
-            [
-                "echo 0 > /sys/class/net/ens1f0np0/device/sriov_numvfs",
-                "devlink dev eswitch set pci/0000:03:00.0 mode legacy",
-                "ethtool -K ens1f0np0 hw-tc-offload off",
-                "ip link set ens1f0np0 down",
-            ]
-        );
-        assert_eq!(
-            commands(&reset(&prepared, &two, &[])),
-            [
-                "echo 0000:03:00.2 > /sys/bus/pci/drivers/mlx5_core/unbind",
-                "echo 0000:03:00.3 > /sys/bus/pci/drivers/mlx5_core/unbind",
-                "devlink dev eswitch set pci/0000:03:00.0 mode legacy",
-                "echo 0000:03:00.2 > /sys/bus/pci/drivers/mlx5_core/bind",
-                "echo 0000:03:00.3 > /sys/bus/pci/drivers/mlx5_core/bind",
-                "ethtool -K ens1f0np0 hw-tc-offload off",
-                "ip link set ens1f0np0 down",
-            ]
-        );
-        // stopped after the VFs were taken from their driver
-        let mut stopped = with_vfs.clone();
-        stopped.vfs[1].driver = None;
-        assert_eq!(
-            commands(&reset(&stopped, &two, &[])),
-            ["echo 0000:03:00.3 > /sys/bus/pci/drivers/mlx5_core/bind"]
-        );
-        assert_eq!(reset(&facts(), &bare, &[]), [], "nothing to do");
-        // a flag of representors
-        let off = Before {
-            switchdev: true,
-            representors_off: vec![1],
-            ..two
-        };
-        for vf in &mut prepared.vfs {
-            vf.representor = Some(Ok(representor(vf.index, true)));
-        }
-        assert_eq!(
-            commands(&reset(&prepared, &off, &[])).first(),
-            Some(&"ethtool -K rep1 hw-tc-offload off")
-        );
-    }
 }
