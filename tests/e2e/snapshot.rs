@@ -180,6 +180,9 @@ impl Snapshot {
                 continue;
             };
             let mut name = text(&now["ifname"]).to_owned();
+            if now["master"] != before["master"] {
+                leave_datapath(&name);
+            }
             // what udev has added may be the name of another one
             for added in alternatives(now).difference(&alternatives(before)) {
                 let _ = attempt("ip", &["link", "property", "del", "dev", &name, "altname", added]);
@@ -208,6 +211,17 @@ impl Snapshot {
         for (_, before) in &self.uplinks {
             let _ = attempt("ip", &["link", "set", text(&before["ifname"]), "up"]);
         }
+    }
+}
+
+/// A port that was renamed under ovs-vswitchd: that has forgotten it, and the kernel finds it by its number only.
+fn leave_datapath(name: &str) {
+    let ports = attempt("ovs-appctl", &["dpctl/show", "system@ovs-system"]).unwrap_or_default();
+    let mut ports = ports
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("port ")?.split_once(": "));
+    if let Some((number, _)) = ports.find(|(_, port)| *port == name) {
+        let _ = attempt("ovs-appctl", &["dpctl/del-if", "system@ovs-system", number]);
     }
 }
 
