@@ -25,26 +25,19 @@ struct Cli {
     command: Command,
 }
 
+/// What each does stands at its arguments: a line here would replace all of that in its `--help`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Looks for every known reason why traffic of this node is not offloaded, and says what helps.
     Doctor(doctor::Arguments),
-    /// Shows which traffic is offloaded, which is not, and why.
     Flows(flows::Arguments),
-    /// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
     Vf(vf::Arguments),
     /// Prepares this node's NICs for offload, shows how they are, and undoes it.
     #[command(subcommand)]
     Node(node::Command),
-    /// Lists what the plugin has recorded: which pod has which VF, and what has ended but is not wholly given back.
     Attachments(attachments::Arguments),
-    /// Puts the plugin among the node's CNI plugins, in place of the stock one, which is kept.
     Install(install::Arguments),
-    /// Removes what `install` has put on the node, and puts back what was there before.
     Uninstall(install::UninstallArguments),
-    /// Looks whether a running pod's VF is attached as it should be.
     Check(check::Arguments),
-    /// Gives back what attachments left that have ended: those that are pending, and those whose pod is gone without a DEL.
     Gc(gc::Arguments),
 }
 

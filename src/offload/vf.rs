@@ -13,6 +13,8 @@ use crate::Status;
 use crate::machine::Source;
 use crate::output::{Output, complain, table};
 
+/// Shows the representor of a VF or sub-function, how it was found, and what was ruled out.
+///
 /// Exit status: 0 found, 1 no representor or not a device that the plugin attaches, 2 wrong arguments, 3 no such device or not
 /// a VF or sub-function, 4 the kernel did not answer.
 #[derive(Debug, Args)]

@@ -22,6 +22,8 @@ use facts::{CONFIGURATIONS, PLUGINS, Place, Told, gather};
 use progress::Progress;
 use verdict::{Check, Verdict};
 
+/// Looks for every known reason why traffic of this node is not offloaded, and says what helps.
+///
 /// Exit status: 0 nothing is wrong (there may be warnings), 1 there is a problem, 2 wrong arguments, 3 there is
 /// no such PF, 4 no problem was seen, but not all could be asked.
 #[derive(Debug, Args)]

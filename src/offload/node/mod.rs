@@ -24,11 +24,8 @@ use crate::output::complain;
 /// What to do with the node's NICs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Gives a PF its VFs, puts its eswitch into switchdev mode, and lets uplink and representors take flows from tc.
     Prepare(prepare::Arguments),
-    /// Brings a PF back to how it was before `node prepare`, and removes what --persist wrote.
     Reset(reset::Arguments),
-    /// Shows each PF, its VFs, their representors, which pod has them, and the switches that decide about offload.
     Status(status::Arguments),
 }
 
