@@ -107,6 +107,8 @@ cp "$archive" "$work/first"
 check "the same executables make the same image" is_made_again
 
 mkdir -p "$bin"
+check "buildah runs it" buildah run --isolation oci --runtime runc --cap-drop all --volume "$bin:/opt/cni/bin" "$name" -- "${entrypoint[@]}" install
+check "the plugin is the image's" cmp "$rootfs/kube-ovn" "$bin/kube-ovn"
 stock 1
 start conf/install/daemonset.yaml
 check "conf/install is ready" soon ready

@@ -178,8 +178,9 @@ fn check(arguments: &Arguments) -> Result<Report, Failure> {
         (None, _) => format!("{} is not there", executable.display()),
         (Some(Whose::Another), _) => format!("{} is another plugin, such as the stock one", executable.display()),
         (Some(Whose::Ours { version }), _) => format!(
-            "{} is of version {version}, or has another owner or mode; expected {}, root's, mode {EXECUTABLE_MODE:o}",
+            "{} is the plugin {version}; expected what {} is, {}, as a file of root's with mode {EXECUTABLE_MODE:o}",
             executable.display(),
+            source(arguments)?.display(),
             plan.version
         ),
     };
