@@ -18,6 +18,7 @@ pub use recorded::Recorded;
 
 const CMD_PORT_GET: u8 = 5;
 const CMD_ESWITCH_GET: u8 = 29;
+const CMD_PARAM_GET: u8 = 38;
 const CMD_ESWITCH_SET: u8 = 30;
 const ATTR_BUS_NAME: u16 = 1;
 const ATTR_DEV_NAME: u16 = 2;
@@ -27,6 +28,10 @@ const ATTR_PORT_NETDEV_NAME: u16 = 7;
 const ATTR_ESWITCH_MODE: u16 = 25;
 const ATTR_PORT_FLAVOUR: u16 = 77;
 const ATTR_PORT_NUMBER: u16 = 78;
+const ATTR_PARAM: u16 = 80;
+const ATTR_PARAM_NAME: u16 = 81;
+const ATTR_PARAM_VALUES_LIST: u16 = 84;
+const ATTR_PARAM_VALUE_DATA: u16 = 86;
 const ATTR_PORT_PCI_PF_NUMBER: u16 = 127;
 const ATTR_PORT_PCI_VF_NUMBER: u16 = 128;
 const ATTR_PORT_FUNCTION: u16 = 145;
@@ -253,6 +258,32 @@ impl Session {
     }
 }
 
+impl Session {
+    /// A parameter of an instance that is a text, such as mlx5's `flow_steering_mode` (Documentation/networking/devlink/mlx5.rst); nothing
+    /// when the driver has no such one.
+    pub fn parameter(&self, of: &PciAddress, name: &str) -> Result<Option<String>, Error> {
+        let what = format!("devlink parameter {name} of pci/{of}");
+        let parameter = [
+            (ATTR_BUS_NAME, "pci"),
+            (ATTR_DEV_NAME, of.as_str()),
+            (ATTR_PARAM_NAME, name),
+        ];
+        match self.genl.ask(&what, CMD_PARAM_GET, &parameter)? {
+            Answer::Attributes(reply) => Ok(text_of_parameter(&reply)),
+            Answer::Refused(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(None),
+            Answer::Refused(errno) => Err(genl::refused(&what, errno)),
+        }
+    }
+}
+
+/// The first value: a parameter has one for each time at which it counts (now, after a reload, after a reboot).
+fn text_of_parameter(reply: &[u8]) -> Option<String> {
+    let values = genl::attribute(genl::attribute(reply, ATTR_PARAM)?, ATTR_PARAM_VALUES_LIST)?;
+    let (_, value) = genl::attributes(values).next()?;
+    let text = genl::attribute(value, ATTR_PARAM_VALUE_DATA).and_then(genl::as_text)?;
+    Some(text.to_owned())
+}
+
 impl Devlink for Session {
     fn eswitch(&self, pf: &PciAddress) -> Result<Eswitch, Error> {
         let what = format!("devlink eswitch mode of pci/{pf}");
@@ -376,6 +407,9 @@ fn function_address(function: &[u8]) -> Option<Mac> {
 mod tests {
     use super::*;
 
+    const ATTR_PARAM_VALUE: u16 = 85;
+    const ATTR_PARAM_VALUE_CMODE: u16 = 87;
+
     fn attribute(run: &mut Vec<u8>, kind: u16, value: &[u8]) {
         run.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
         run.extend(kind.to_ne_bytes());
@@ -415,6 +449,23 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter() {
+        let mut value = Vec::new();
+        attribute(&mut value, ATTR_PARAM_VALUE_DATA, b"smfs\0");
+        attribute(&mut value, ATTR_PARAM_VALUE_CMODE, &[0]);
+        let (mut values, mut parameter, mut reply) = (Vec::new(), Vec::new(), Vec::new());
+        attribute(&mut values, 0x8000 | ATTR_PARAM_VALUE, &value);
+        attribute(&mut parameter, ATTR_PARAM_NAME, b"flow_steering_mode\0");
+        attribute(&mut parameter, 0x8000 | ATTR_PARAM_VALUES_LIST, &values);
+        attribute(&mut reply, ATTR_BUS_NAME, b"pci\0");
+        attribute(&mut reply, 0x8000 | ATTR_PARAM, &parameter);
+        assert_eq!(text_of_parameter(&reply).as_deref(), Some("smfs"));
+        for cut in 0..reply.len() {
+            let _ = text_of_parameter(&reply[..cut]); // never a panic
+        }
+    }
+
+    #[test]
     fn values_of_a_wrong_length_are_none() {
         let mut run = Vec::new();
         attribute(&mut run, ATTR_BUS_NAME, b"pci");
@@ -439,5 +490,6 @@ mod tests {
         assert_eq!(session.port(&handle, 1).unwrap(), None);
         let of_it = session.ports(&handle).unwrap();
         assert!(of_it.iter().all(|port| port.handle != handle), "{of_it:?}");
+        assert_eq!(session.parameter(&address, "flow_steering_mode").unwrap(), None);
     }
 }

@@ -88,13 +88,18 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
         let _ = write!(out, "{}", table(&rows));
         return Status::Fine;
     }
+    let place = Place::new(&arguments.root);
+    if place.is_this_machine() && !nix::unistd::geteuid().is_root() {
+        complain("doctor asks the kernel, Open vSwitch and kube-ovn-daemon for what only root is told: run it as root");
+        return Status::NoAnswer;
+    }
     let told = Told {
         north: arguments.nb.as_deref(),
         configurations: &arguments.cni_conf,
         plugins: &arguments.cni_bin,
     };
     let mut progress = Progress::begin();
-    let mut facts = match block_on(gather(&Place::new(&arguments.root), &told, |what| progress.show(what))) {
+    let mut facts = match block_on(gather(&place, &told, |what| progress.show(what))) {
         Ok(facts) => facts,
         Err(why) => {
             complain(&why);

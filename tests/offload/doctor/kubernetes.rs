@@ -32,6 +32,12 @@ fn multus() {
     );
     node.lay(&format!("{NETWORKS}/00-multus.conf = {{\"type\": \"multus-shim\"}}")); // as its pod does
     node.is_well("multus");
+    node.lay(&format!("{NETWORKS}/00-multus.conf = {{\"type\": \"multus\"}}"));
+    node.says(
+        "multus",
+        "ok",
+        "calls the thin Multus; Kube-OVN's guide has the thick one",
+    );
     node.remove(NETWORKS);
     node.says("multus", "problem", "there is no configuration in /etc/cni/net.d");
 }

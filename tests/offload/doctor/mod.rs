@@ -10,6 +10,11 @@ mod ovn;
 mod ovs;
 mod plugin;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use node::Node;
 use serde_json::Value;
 
@@ -23,6 +28,18 @@ fn the_list_and_what_is_none() {
     let none = tool(&["doctor", "--only", "kernel-version,nothing"]).output().unwrap();
     assert_eq!(none.status.code(), Some(2));
     assert!(stderr(&none).contains("there is no such check"), "{}", stderr(&none));
+}
+
+#[test]
+fn it_needs_root() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // where anybody may run it
+    let tool = directory.path().join("tool");
+    fs::copy(env!("CARGO_BIN_EXE_kube-ovn-offload"), &tool).unwrap();
+    let output = Command::new(tool).arg("doctor").uid(65534).gid(65534).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("run it as root"), "{}", stderr(&output));
 }
 
 /// Every check has a row in the manual, and every row names tests that exist.

@@ -107,6 +107,17 @@ fn eswitch() {
 }
 
 #[test]
+fn steering_of_mlx5() {
+    let node = Node::healthy();
+    node.is_well("steering-mode");
+    node.replace(RECORDED, "smfs", "dmfs");
+    let smfs = "devlink dev param set pci/0000:03:00.0 name flow_steering_mode value smfs cmode runtime";
+    node.heals("steering-mode", "warning", "flow_steering_mode is dmfs", &[smfs]);
+    node.replace(RECORDED, "steering pci/0000:03:00.0 smfs", "");
+    node.says("steering-mode", "irrelevant", "its driver has no flow_steering_mode");
+}
+
+#[test]
 fn drivers_of_vfs() {
     let node = Node::healthy();
     node.is_well("vf-driver");

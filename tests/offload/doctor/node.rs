@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -49,10 +49,13 @@ done"#,
     ),
     // ovs-vswitchd that has been restarted knows the keys that were set
     ("ovs-ctl", r#"echo "ingress br-int" >> "$root/recorded.txt""#),
-    // dev eswitch set pci/ADDRESS mode MODE
+    // dev eswitch set pci/ADDRESS mode MODE; dev param set pci/ADDRESS name NAME value VALUE cmode runtime
     (
         "devlink",
-        r#"sed -i "s|^devlink $4 eswitch .*|devlink $4 eswitch $6|" "$root/recorded.txt""#,
+        r#"case $2 in
+eswitch) sed -i "s|^devlink $4 eswitch .*|devlink $4 eswitch $6|" "$root/recorded.txt" ;;
+param) sed -i "s|^steering $4 .*|steering $4 $8|" "$root/recorded.txt" ;;
+esac"#,
     ),
     // -K NETDEV hw-tc-offload on
     (
@@ -157,7 +160,7 @@ impl Node {
             "--no-chdir",
             "-vconsole:off",
         ];
-        node.start(&command, &socket);
+        node.start(&command, |_| socket.clone());
         node.nbctl("init -- ls-add blue");
         node
     }
@@ -177,7 +180,7 @@ impl Node {
         let remote = format!("--remote=punix:{}", socket.display());
         self.start(
             &["ovsdb-server", &database, &remote, "--no-chdir", "-vconsole:off"],
-            &socket,
+            |_| socket.clone(),
         );
     }
 
@@ -192,10 +195,13 @@ impl Node {
             "--disable-system",
             "-vconsole:off",
         ];
-        self.start(&command, &pid);
+        self.start(&command, |child| {
+            pid.with_file_name(format!("ovs-vswitchd.{}.ctl", child.id()))
+        });
     }
 
-    fn start(&mut self, command: &[&str], sign: &Path) {
+    /// Starts a server, and waits until it listens.
+    fn start(&mut self, command: &[&str], socket: impl Fn(&Child) -> PathBuf) {
         let child = Command::new(command[0])
             .args(&command[1..])
             .env("OVS_RUNDIR", self.path("/run/openvswitch"))
@@ -203,10 +209,12 @@ impl Node {
             .stderr(Stdio::null())
             .spawn();
         let child = child.unwrap_or_else(|e| panic!("{}, of Debian's package openvswitch-switch: {e}", command[0]));
+        let socket = socket(&child);
         self.servers.push(Server(child));
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !sign.exists() {
-            assert!(Instant::now() < deadline, "no {}", sign.display());
+        // the file is there before anybody listens
+        while UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "nobody listens at {}", socket.display());
             sleep(Duration::from_millis(10));
         }
     }

@@ -60,6 +60,13 @@ fn the_bridge() {
     node.vsctl("set Bridge br-int datapath_type=netdev");
     let found = node.says("br-int", "problem", "br-int has datapath_type=netdev");
     assert!(found.note.contains("DPDK"), "{found:?}");
+    node.says("ovs-restarted", "irrelevant", "is not in the kernel's data path");
+    let driver = format!("{PF}/driver");
+    node.remove(&driver);
+    node.lay(&format!("{driver} -> ../../../../bus/pci/drivers/xsc-pci"));
+    node.says("br-int", "ok", "as a NIC of Yunsilicon's needs it");
+    node.remove(&driver);
+    node.lay(&format!("{driver} -> ../../../../bus/pci/drivers/mlx5_core"));
     node.vsctl("set Bridge br-int datapath_type=system");
     node.is_well("br-int");
     node.vsctl("del-br br-int");

@@ -1,6 +1,6 @@
 //! How a pod's device comes to the plugin.
 
-use super::one;
+use super::{one, renew_pods};
 use crate::doctor::facts::{Configuration, DAEMON, Facts};
 use crate::doctor::verdict::{Check, Finding, few, word};
 use crate::install::Whose;
@@ -40,6 +40,11 @@ fn multus(facts: &Facts) -> Vec<Finding> {
     one(match (all.first(), place) {
         (None, _) => Finding::problem(format!("there is no configuration in {directory}"))
             .note("the runtime may read another directory (--cni-conf); Kube-OVN and Multus put theirs there when their pods start"),
+        (Some(first), Some(0)) if first.is_thin() => Finding::ok(format!(
+            "{} is the first of {} in {directory}, and calls the thin Multus; Kube-OVN's guide has the thick one",
+            name_of(first),
+            all.len()
+        )),
         (Some(first), Some(0)) => Finding::ok(format!("{} is the first of {} in {directory}", name_of(first), all.len())),
         (Some(first), Some(place)) => {
             let Some(multus) = all.get(place) else { return Vec::new() };
@@ -83,9 +88,7 @@ fn configuration(facts: &Facts) -> Vec<Finding> {
     if ours.is_empty() {
         findings.push(
             Finding::problem(format!("no configuration in {directory} calls kube-ovn"))
-                .remedy(
-                    "kubectl -n kube-system delete pod -l app=kube-ovn-cni --field-selector spec.nodeName=$(hostname)",
-                )
+                .remedy(renew_pods(facts, "app=kube-ovn-cni"))
                 .note("its init container writes it; kube-ovn-offload install --conflist does so without Kube-OVN"),
         );
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube_ovn::node::Allocations;
 
 use super::nic::meant;
-use super::one;
+use super::{one, renew_pods};
 use crate::doctor::facts::{DEVICE_PLUGINS, Facts};
 use crate::doctor::verdict::{Check, Finding, few};
 
@@ -22,8 +22,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// A pod that restarts the device plugin, as its deployment names it.
-const RESTART: &str = "kubectl -n kube-system delete pod -l app=sriovdp --field-selector spec.nodeName=$(hostname)";
+/// The SR-IOV device plugin's pods, as its deployment labels them.
+const POD: &str = "app=sriovdp";
 
 /// What a look says of the checkpoint; a node without kubelet has none.
 fn with(facts: &Facts, look: impl FnOnce(&Allocations) -> Vec<Finding>) -> Vec<Finding> {
@@ -32,7 +32,7 @@ fn with(facts: &Facts, look: impl FnOnce(&Allocations) -> Vec<Finding>) -> Vec<F
         Ok(None) if facts.kubelet.has_socket => one(Finding::problem(format!(
             "{DEVICE_PLUGINS} has kubelet's socket and no checkpoint: kubelet knows no device"
         ))
-        .remedy(RESTART)),
+        .remedy(renew_pods(facts, POD))),
         Ok(None) => one(Finding::irrelevant(format!(
             "{DEVICE_PLUGINS} has no socket of kubelet's: none runs here"
         ))),
@@ -77,7 +77,7 @@ fn device_plugin(facts: &Facts) -> Vec<Finding> {
                 "kubelet has registered none of the VFs {} as a resource ({DEVICE_PLUGINS} has {sockets}{configured}): no pod gets one",
                 few(&vfs)
             ))
-            .remedy(RESTART)
+            .remedy(renew_pods(facts, POD))
             .note("its ConfigMap sriovdp-config must select them by vendor, device and driver (conf/ has one for each vendor)"));
         }
         let names = few(offered.iter().map(|(resource, count)| format!("{count} as {resource}")));
@@ -85,7 +85,7 @@ fn device_plugin(facts: &Facts) -> Vec<Finding> {
             Finding::ok(format!("kubelet has registered {names}"))
         } else {
             Finding::warning(format!("kubelet has registered {names}, and not {}", few(missing)))
-                .remedy(RESTART)
+                .remedy(renew_pods(facts, POD))
                 .note("the device plugin looks for devices when it starts; else its ConfigMap does not select them")
         })
     })

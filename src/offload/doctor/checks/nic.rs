@@ -29,6 +29,11 @@ pub(super) const CHECKS: &[Check] = &[
         look: eswitch,
     },
     Check {
+        id: "steering-mode",
+        what: "an mlx5 puts rules into its NIC by itself (smfs), and not by its firmware",
+        look: steering,
+    },
+    Check {
         id: "vf-driver",
         what: "each VF has a driver, and an IOMMU when it is for user space",
         look: vf_driver,
@@ -193,6 +198,24 @@ fn to_switchdev(nic: &Nic, mut finding: Finding) -> Finding {
         "the VFs' netdevs go and come back".clone_into(&mut finding.note);
     }
     finding
+}
+
+/// dmfs is "optimized for throughput with a small amount of rules" (Kube-OVN's guide, "Steering Mode"): with it a rule takes a command of the
+/// firmware, and flows of short connections come too late to be offloaded.
+fn steering(facts: &Facts) -> Vec<Finding> {
+    each(facts, |nic| {
+        let (name, address) = (nic.name(), &nic.pf.address);
+        one(match &nic.steering {
+            Err(why) => Finding::unknown(why),
+            Ok(None) => Finding::irrelevant(format!("{name}: its driver has no flow_steering_mode")),
+            Ok(Some(mode)) if mode == "dmfs" => Finding::warning(format!(
+                "{name}: devlink's flow_steering_mode is dmfs: a rule takes a command of the firmware, which is slow where flows come and go"
+            ))
+            .remedy(format!("devlink dev param set pci/{address} name flow_steering_mode value smfs cmode runtime"))
+            .note("to be set before switchdev mode"),
+            Ok(Some(mode)) => Finding::ok(format!("{name}: devlink's flow_steering_mode is {mode}")),
+        })
+    })
 }
 
 fn vf_driver(facts: &Facts) -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use kube_ovn::node::{Error as ConfigError, PATH};
 use kube_ovn::state::{DIRECTORY, Error as StateError};
 
-use super::one;
+use super::{one, renew_pods};
 use crate::doctor::facts::{DAEMON, Facts};
 use crate::doctor::verdict::{Check, Finding, few};
 
@@ -34,7 +34,7 @@ fn daemon(facts: &Facts) -> Vec<Finding> {
     one(match &facts.node.daemon {
         Ok(()) => Finding::ok(format!("{DAEMON} takes connections")),
         Err(why) => Finding::problem(why)
-            .remedy("kubectl -n kube-system delete pod -l app=kube-ovn-cni --field-selector spec.nodeName=$(hostname)")
+            .remedy(renew_pods(facts, "app=kube-ovn-cni"))
             .note("its log says why it ended: kubectl -n kube-system logs -l app=kube-ovn-cni --previous"),
     })
 }

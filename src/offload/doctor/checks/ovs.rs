@@ -2,8 +2,8 @@
 
 use kube_ovn::ovs::BRIDGE;
 
-use super::one;
-use crate::doctor::facts::{Database, Facts, Ovs};
+use super::{one, renew_pods};
+use crate::doctor::facts::{Database, Facts};
 use crate::doctor::verdict::{Check, Finding, few, word};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -54,22 +54,23 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Lines that restart Open vSwitch on this node.
-fn restart(ovs: &Ovs) -> String {
-    if ovs.is_in_pod {
-        "kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)".to_owned()
+/// Kube-OVN's `DaemonSet` ovs-ovn.
+const POD: &str = "app=ovs";
+
+/// A line that restarts Open vSwitch on this node.
+fn restart(facts: &Facts) -> String {
+    if facts.ovs.is_in_pod {
+        renew_pods(facts, POD)
     } else {
         "/usr/share/openvswitch/scripts/ovs-ctl --no-ovsdb-server --system-id=random restart".to_owned()
     }
 }
 
 /// Nobody answers: it may run in a pod that is gone.
-fn start(finding: Finding) -> Finding {
-    finding
-        .remedy("kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)")
-        .note(
-            "where Open vSwitch is a service of the host and not Kube-OVN's pod: systemctl restart openvswitch-switch",
-        )
+fn start(facts: &Facts, finding: Finding) -> Finding {
+    finding.remedy(renew_pods(facts, POD)).note(
+        "where Open vSwitch is a service of the host and not Kube-OVN's pod: systemctl restart openvswitch-switch",
+    )
 }
 
 /// What a look says of the database; what can't be read is another check's problem.
@@ -83,28 +84,38 @@ fn with(facts: &Facts, look: impl FnOnce(&Database) -> Finding) -> Vec<Finding> 
 fn ovsdb_server(facts: &Facts) -> Vec<Finding> {
     one(match &facts.ovs.database {
         Ok(_) => Finding::ok("it answers at /run/openvswitch/db.sock"),
-        Err(why) => start(Finding::problem(why)),
+        Err(why) => start(facts, Finding::problem(why)),
     })
 }
 
 fn ovs_vswitchd(facts: &Facts) -> Vec<Finding> {
     one(match &facts.ovs.vswitchd {
         Ok(version) => Finding::ok(version),
-        Err(why) => start(Finding::problem(why)),
+        Err(why) => start(facts, Finding::problem(why)),
     })
 }
 
 fn br_int(facts: &Facts) -> Vec<Finding> {
     with(facts, |database| match &database.bridge {
+        // Kube-OVN's guide for Yunsilicon: Open vSwitch with DPDK, whose flows do not go through tc
+        Some(bridge) if bridge.datapath_type == "netdev" && has_dpdk_nic(facts) => Finding::ok(format!(
+            "{BRIDGE} has datapath_type=netdev, as a NIC of Yunsilicon's needs it: what is said of tc does not apply to it"
+        )),
         Some(bridge) if bridge.datapath_type == "netdev" => Finding::problem(format!(
             "{BRIDGE} has datapath_type=netdev: its flows are in user space, where only DPDK's NICs offload"
         ))
         .note("in Kube-OVN the image with DPDK makes it so: use the other one on nodes whose NICs are the kernel's"),
         Some(bridge) => Finding::ok(format!("{} ports in the kernel's data path", bridge.ports.len())),
         None => Finding::problem(format!("there is no bridge {BRIDGE}, which ovn-controller makes"))
-            .remedy("kubectl -n kube-system delete pod -l app=ovs --field-selector spec.nodeName=$(hostname)")
+            .remedy(renew_pods(facts, POD))
             .note("ovn-controller's log says why: /var/log/ovn/ovn-controller.log"),
     })
+}
+
+/// A NIC that Open vSwitch with DPDK offloads to.
+fn has_dpdk_nic(facts: &Facts) -> bool {
+    let drivers = facts.nics.iter().flatten().filter_map(|nic| nic.pf.driver.as_deref());
+    drivers.into_iter().any(|driver| driver == "xsc-pci")
 }
 
 fn hw_offload(facts: &Facts) -> Vec<Finding> {
@@ -127,7 +138,7 @@ fn hw_offload(facts: &Facts) -> Vec<Finding> {
         } else {
             finding
                 .remedy("ovs-vsctl --no-wait set Open_vSwitch . other_config:hw-offload=true")
-                .remedy(restart(&facts.ovs))
+                .remedy(restart(facts))
                 .note("where Open vSwitch is Kube-OVN's pod: kubectl -n kube-system set env daemonset/ovs-ovn HW_OFFLOAD=true")
         }
     })
@@ -140,6 +151,13 @@ fn restarted(facts: &Facts) -> Vec<Finding> {
         if database.other_config.get("hw-offload").map(String::as_str) != Some("true") {
             return Finding::irrelevant("hw-offload is not set: see ovs-hw-offload");
         }
+        if database
+            .bridge
+            .as_ref()
+            .is_some_and(|bridge| bridge.datapath_type == "netdev")
+        {
+            return Finding::irrelevant(format!("{BRIDGE} is not in the kernel's data path: see br-int"));
+        }
         let all = facts.ovs.netdevs.len();
         match &facts.ovs.ingress {
             Err(why) => Finding::unknown(why),
@@ -149,7 +167,7 @@ fn restarted(facts: &Facts) -> Vec<Finding> {
                  restarted since the key was set",
                 few(facts.ovs.netdevs.keys())
             ))
-            .remedy(restart(&facts.ovs))
+            .remedy(restart(facts))
             .note("flows of pods without offload stand still for a moment, too"),
             Ok(with) => Finding::ok(format!("{} of {all} ports of {BRIDGE} have its ingress qdisc", with.len())),
         }
@@ -173,7 +191,7 @@ fn tc_policy(facts: &Facts) -> Vec<Finding> {
         };
         finding
             .remedy("ovs-vsctl --no-wait remove Open_vSwitch . other_config tc-policy")
-            .remedy(restart(&facts.ovs))
+            .remedy(restart(facts))
     })
 }
 

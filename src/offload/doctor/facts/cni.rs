@@ -40,6 +40,11 @@ impl Configuration {
         types.clone().any(|kind| kind == "multus" || kind == "multus-shim")
     }
 
+    /// It calls the thin Multus, which is a plugin and no daemon.
+    pub(in super::super) fn is_thin(&self) -> bool {
+        self.types.iter().flatten().any(|kind| kind == "multus")
+    }
+
     /// It calls the plugin by its usual name.
     pub(in super::super) fn is_kube_ovn(&self) -> bool {
         self.types

@@ -67,7 +67,7 @@ pub(super) async fn gather(place: &Place, told: &Told<'_>, mut progress: impl Fn
     progress("OVN");
     let ovn = ovn::gather(place, &ovs.database, told.north).await;
     progress("the plugin's records and kube-ovn-daemon");
-    let node = node::gather(place).await;
+    let node = node::gather(place, &source).await;
     Facts {
         kernel,
         nics,

@@ -30,6 +30,8 @@ pub(in super::super) struct Nic {
     /// Vendor and device.
     pub(in super::super) ids: String,
     pub(in super::super) eswitch: Asked<Eswitch>,
+    /// How mlx5 puts rules into the NIC: `smfs` or `dmfs`.
+    pub(in super::super) steering: Asked<Option<String>>,
     pub(in super::super) uplink: Asked<Link>,
     /// The bond that the uplink is a part of, and its mode.
     pub(in super::super) bond: Option<(IfName, Option<String>)>,
@@ -102,6 +104,7 @@ fn nic(sysfs: &Sysfs, source: &Source, devlink: &Once<'_>, pf: Pf) -> Nic {
     let bond = found.as_ref().ok().and_then(|found| found.bond.clone());
     Nic {
         ids: sysfs.pci_ids(&pf.address).ok().flatten().unwrap_or_default(),
+        steering: source.steering(&pf.address),
         eswitch: devlink.eswitch(&pf.address).map_err(|error| error.to_string()),
         uplink: found
             .map(|found| link(sysfs, source, found.netdev))

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kube_ovn::daemon::Client;
@@ -10,6 +9,7 @@ use kube_ovn::node::{self, Config};
 use kube_ovn::state::{self, Record, Store};
 use kube_ovn::types::{NetnsId, PciAddress};
 
+use super::source::Source;
 use super::{Asked, Place};
 
 /// Where the daemon listens, unless it is told otherwise.
@@ -35,11 +35,11 @@ pub(in super::super) struct Recorded {
     pub(in super::super) device: PciAddress,
     /// What it says; or why it can't be read.
     pub(in super::super) record: Asked<Record>,
-    /// Whether the pod's network namespace is the one that is recorded.
+    /// Whether the pod's network namespace is the one that is recorded, as far as can be seen.
     pub(in super::super) is_alive: bool,
 }
 
-pub(super) async fn gather(place: &Place) -> Node {
+pub(super) async fn gather(place: &Place, source: &Asked<Source>) -> Node {
     let store = Store::at(&place.path(state::DIRECTORY));
     let config = if place.exists(node::PATH) {
         Config::load(&place.path(node::PATH)).map(Some)
@@ -50,12 +50,12 @@ pub(super) async fn gather(place: &Place) -> Node {
     Node {
         config,
         state: store.can_be_made(),
-        records: records(place, &store),
+        records: records(place, source, &store),
         daemon: reached.map_err(|error| error.to_string()),
     }
 }
 
-fn records(place: &Place, store: &Store) -> Asked<Vec<Recorded>> {
+fn records(place: &Place, source: &Asked<Source>, store: &Store) -> Asked<Vec<Recorded>> {
     let mut found = Vec::new();
     for device in store.devices().map_err(|error| error.to_string())? {
         let record = match store.read(&device) {
@@ -63,7 +63,7 @@ fn records(place: &Place, store: &Store) -> Asked<Vec<Recorded>> {
             Ok(None) => continue, // given back just now
             Err(error) => Err(error.to_string()),
         };
-        let is_alive = record.as_ref().is_ok_and(|record| is_alive(place, record));
+        let is_alive = record.as_ref().is_ok_and(|record| is_alive(place, source, record));
         found.push(Recorded {
             device,
             record,
@@ -73,11 +73,19 @@ fn records(place: &Place, store: &Store) -> Asked<Vec<Recorded>> {
     Ok(found)
 }
 
-fn is_alive(place: &Place, record: &Record) -> bool {
-    let path = place.path(&Path::new(&record.claim.netns).to_string_lossy());
-    let id = fs::metadata(path).map(|file| NetnsId {
-        device: file.dev(),
-        inode: file.ino(),
-    });
-    id.is_ok_and(|id| id == record.netns_id)
+/// Also when that can't be seen from here: it must not be called dead then.
+fn is_alive(place: &Place, source: &Asked<Source>, record: &Record) -> bool {
+    let path = record.claim.netns.to_string_lossy();
+    match fs::metadata(place.path(&path)) {
+        Ok(file) => {
+            let id = NetnsId {
+                device: file.dev(),
+                inode: file.ino(),
+            };
+            id == record.netns_id
+        }
+        Err(_) => !source
+            .as_ref()
+            .is_ok_and(|source| source.sees_namespaces_at(&path) == Ok(true)),
+    }
 }

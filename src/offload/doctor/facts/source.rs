@@ -5,6 +5,7 @@
 //! hw-tc-offload eth0 on
 //! ingress br-int                                     it has an ingress qdisc
 //! address 10.0.0.1 p0
+//! steering pci/0000:03:00.0 smfs                     mlx5's devlink parameter flow_steering_mode
 //! recirculation shared                               or "own": see kube_ovn::net::shares_recirculation
 //! ```
 
@@ -15,7 +16,7 @@ use std::path::Path;
 use kube_ovn::device::Sysfs;
 use kube_ovn::net::devlink::{Recorded, Session};
 use kube_ovn::net::{Netlink, Stack, shares_recirculation, tc_offload};
-use kube_ovn::types::{IfName, Netdev};
+use kube_ovn::types::{IfName, Netdev, PciAddress};
 
 use super::{Asked, Place};
 use crate::machine::Answers;
@@ -38,6 +39,7 @@ struct Lines {
     offload: BTreeMap<String, bool>,
     ingress: BTreeSet<String>,
     addresses: Vec<(IpAddr, String)>,
+    steering: BTreeMap<String, String>,
     shares_recirculation: Option<bool>,
 }
 
@@ -68,6 +70,9 @@ impl Source {
                     let address = address.parse().map_err(|_| format!("{line:?} has no address"))?;
                     lines.addresses.push((address, (*name).to_owned()));
                 }
+                ["steering", instance, mode] => {
+                    lines.steering.insert((*instance).to_owned(), (*mode).to_owned());
+                }
                 ["recirculation", whose] => lines.shares_recirculation = Some(*whose == "shared"),
                 [] | ["#", ..] => {}
                 _ => return Err(format!("{line:?} of {RECORDED} has no meaning")),
@@ -84,6 +89,18 @@ impl Source {
         match &self.lines {
             None => tc_offload(netdev.ifindex).map_err(|error| error.to_string()),
             Some(lines) => Ok(lines.offload.get(netdev.name.as_str()).copied()),
+        }
+    }
+
+    /// How mlx5 puts rules into its NIC; `None` for other drivers, and for kernels that do not tell.
+    pub(super) fn steering(&self, pf: &PciAddress) -> Asked<Option<String>> {
+        match (&self.lines, &self.devlink) {
+            (None, Answers::Kernel(session)) => {
+                let mode = session.parameter(pf, "flow_steering_mode");
+                mode.map_err(|error| error.to_string())
+            }
+            (Some(lines), _) => Ok(lines.steering.get(&format!("pci/{pf}")).cloned()),
+            (None, Answers::Recorded(_)) => Ok(None),
         }
     }
 
