@@ -4,7 +4,6 @@
 
 mod checks;
 mod facts;
-mod progress;
 mod render;
 mod verdict;
 
@@ -16,10 +15,9 @@ use clap::Args;
 
 use crate::Status;
 use crate::machine::block_on;
-use crate::output::{Output, complain, table};
+use crate::output::{Output, Progress, complain, table};
 use checks::ALL;
 use facts::{CONFIGURATIONS, PLUGINS, Place, Told, gather};
-use progress::Progress;
 use verdict::{Check, Verdict};
 
 /// Looks for every known reason why traffic of this node is not offloaded, and says what helps.
@@ -98,15 +96,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Status {
         configurations: &arguments.cni_conf,
         plugins: &arguments.cni_bin,
     };
-    let mut progress = Progress::begin();
-    let mut facts = match block_on(gather(&place, &told, |what| progress.show(what))) {
+    let mut progress = Progress::start();
+    let mut facts = match block_on(gather(&place, &told, &mut progress)) {
         Ok(facts) => facts,
         Err(why) => {
             complain(&why);
             return Status::NoAnswer;
         }
     };
-    drop(progress);
     if let (Some(pf), Ok(nics)) = (&arguments.pf, &mut facts.nics) {
         let known: Vec<String> = nics.iter().map(facts::Nic::name).collect();
         nics.retain(|nic| nic.is_called(pf));

@@ -76,10 +76,12 @@ fn records() {
         "{findings:?}"
     );
     write(true);
-    node.says("records", "warning", "has ended and is not wholly given back");
+    let found = node.says("records", "warning", "has ended and is not wholly given back");
+    assert_eq!(found.remedy, ["kube-ovn-offload gc"], "done in the lab's guest");
     write(false);
     fs::rename(&netns, node.path("/run/netns/away")).unwrap();
-    node.says("records", "warning", "whose network namespace /run/netns/pod1 is gone");
+    let found = node.says("records", "warning", "whose network namespace /run/netns/pod1 is gone");
+    assert_eq!(found.remedy, ["kube-ovn-offload gc"]);
     fs::rename(node.path("/run/netns/away"), &netns).unwrap();
     node.is_well("records");
 

@@ -45,5 +45,5 @@ fn network_manager(facts: &Facts) -> Vec<Finding> {
     ))
     .remedy(format!("printf '[keyfile]\\nunmanaged-devices+=%s\\n' '{}' > {FILE}", list.join(";")))
     .remedy("nmcli general reload")
-    .note("names change when VFs are made anew: match by driver or by udev's ENV{NM_UNMANAGED}=\"1\" for what is to last, or, as Kube-OVN's guide, systemctl disable --now NetworkManager"))
+    .note("names change when VFs are made anew: kube-ovn-offload node prepare --persist has it match by what they are, and Kube-OVN's guide has systemctl disable --now NetworkManager"))
 }

@@ -128,7 +128,7 @@ fn vfs(facts: &Facts) -> Vec<Finding> {
                 .note("allow VFs in its firmware (for Mellanox: mstconfig -d ADDRESS set SRIOV_EN=1 NUM_OF_VFS=8, and a cold boot)"),
             (0, most) => Finding::problem(format!("{name}: sriov_numvfs is 0, sriov_totalvfs {most}"))
                 .remedy(format!("echo {} > /sys/bus/pci/devices/{address}/sriov_numvfs", most.min(4)))
-                .note("each pod takes one"),
+                .note(format!("each pod takes one; kube-ovn-offload node prepare --pf {address} --vfs N does this and all that follows")),
             (count, most) => Finding::ok(format!("{name}: {count} of {most}")),
         })
     })
@@ -176,7 +176,6 @@ fn eswitch(facts: &Facts) -> Vec<Finding> {
 fn to_switchdev(nic: &Nic, mut finding: Finding) -> Finding {
     let address = &nic.pf.address;
     let bound = || nic.vfs.iter().filter(|vf| vf.driver.is_some());
-    let drivers: Vec<&str> = bound().filter_map(|vf| vf.driver.as_deref()).collect();
     let all = "/sys/bus/pci/devices/$vf/driver/unbind";
     finding
         .remedy
@@ -192,11 +191,18 @@ fn to_switchdev(nic: &Nic, mut finding: Finding) -> Finding {
         .iter()
         .filter(|vf| vf.netdevs.is_empty() && Kind::of_driver(vf.driver.as_deref()) == Kind::Vf);
     let in_pods: Vec<&str> = in_pods.map(|vf| vf.address.as_str()).collect();
-    if !in_pods.is_empty() {
-        finding.note = format!("{} may be in pods, which lose them: drain the node first", few(in_pods));
-    } else if !drivers.is_empty() {
-        "the VFs' netdevs go and come back".clone_into(&mut finding.note);
-    }
+    let in_one = format!(
+        "kube-ovn-offload node prepare --pf {address} --vfs {}",
+        nic.pf.vf_count.max(1)
+    );
+    finding.note = if in_pods.is_empty() {
+        format!("{in_one} does the same, looks first who uses the PF, and can take it back")
+    } else {
+        format!(
+            "{} may be in pods, which lose them: drain the node first; or see what {in_one} says",
+            few(in_pods)
+        )
+    };
     finding
 }
 

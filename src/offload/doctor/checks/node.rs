@@ -30,6 +30,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
+/// Gives back what has ended.
+const GC: &str = "kube-ovn-offload gc";
+
 fn daemon(facts: &Facts) -> Vec<Finding> {
     one(match &facts.node.daemon {
         Ok(()) => Finding::ok(format!("{DAEMON} takes connections")),
@@ -88,7 +91,8 @@ fn records(facts: &Facts) -> Vec<Finding> {
             ),
             Ok(record) if record.ending => findings.push(
                 Finding::warning(format!("VF {device}: the attachment of {} has ended and is not wholly given back", record.holder()))
-                    .note("each later ADD, DEL and GC goes on with it; it stays as long as kube-ovn-daemon and OVSDB can't be reached, or the daemon still owes an answer (45 s)"),
+                    .remedy(GC)
+                .note("each later ADD and DEL goes on with it, too; it stays as long as kube-ovn-daemon and OVSDB can't be reached, or the daemon still owes an answer (45 s)"),
             ),
             Ok(record) if !recorded.is_alive => findings.push(
                 Finding::warning(format!(
@@ -96,7 +100,8 @@ fn records(facts: &Facts) -> Vec<Finding> {
                     record.holder(),
                     record.claim.netns.display()
                 ))
-                .note("the runtime's DEL is still to come, or was lost; the next ADD on the VF takes it back, and so does GC"),
+                .remedy(GC)
+                .note("the runtime's DEL is still to come, or was lost"),
             ),
             Ok(record) => holders.push(format!("{device} {}", record.holder())),
         }

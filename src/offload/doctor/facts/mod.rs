@@ -24,6 +24,8 @@ pub(super) use ovs::{Database, Ovs};
 pub(super) use place::Place;
 use source::Source;
 
+use crate::output::Progress;
+
 /// A fact, or why it could not be asked.
 pub(super) type Asked<T> = Result<T, String>;
 
@@ -42,6 +44,9 @@ pub(super) struct Facts {
     pub(super) node: Node,
 }
 
+/// How many times [`gather`] says what it asks.
+const STEPS: usize = 5;
+
 /// What a person knows better.
 pub(super) struct Told<'a> {
     /// The northbound database's address.
@@ -53,20 +58,20 @@ pub(super) struct Told<'a> {
 }
 
 /// Reads them all; `progress` is told what is being asked.
-pub(super) async fn gather(place: &Place, told: &Told<'_>, mut progress: impl FnMut(&str)) -> Facts {
+pub(super) async fn gather(place: &Place, told: &Told<'_>, progress: &mut Progress) -> Facts {
     let sysfs = Sysfs::new(place.path("/sys"));
     let source = Source::of(place);
     let asked = source.as_ref().map_err(Clone::clone);
-    progress("the kernel");
+    progress.step(1, STEPS, "the kernel");
     let kernel = kernel::gather(place);
-    progress("the NICs");
+    progress.step(2, STEPS, "the NICs");
     let nics = asked.clone().and_then(|source| nic::gather(&sysfs, source));
     let shares_recirculation = asked.and_then(|source| source.shares_recirculation(&sysfs));
-    progress("Open vSwitch");
+    progress.step(3, STEPS, "Open vSwitch");
     let ovs = ovs::gather(place, &sysfs, &source).await;
-    progress("OVN");
+    progress.step(4, STEPS, "OVN");
     let ovn = ovn::gather(place, &ovs.database, told.north).await;
-    progress("the plugin's records and kube-ovn-daemon");
+    progress.step(5, STEPS, "the plugin's records and kube-ovn-daemon");
     let node = node::gather(place, &source).await;
     Facts {
         kernel,
