@@ -35,6 +35,10 @@ for directory in run tmp var/lib/cni var/lib/containers var/lib/containerd etc/c
     mount -t tmpfs -o mode=755 tmpfs "$root/$directory"
 done
 chmod 1777 "$root/tmp"
+if [ -n "${LLVM_PROFILE_FILE:-}" ]; then # scripts/coverage: what the plugin counts here is to stay
+    mkdir -p "$root${LLVM_PROFILE_FILE%/*}"
+    mount --bind "${LLVM_PROFILE_FILE%/*}" "$root${LLVM_PROFILE_FILE%/*}"
+fi
 mkdir "$root/run/outside"
 cd "$root"
 pivot_root . run/outside

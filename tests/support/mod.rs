@@ -54,6 +54,8 @@ impl Call {
         let program = env!("CARGO_BIN_EXE_kube-ovn");
         let mut command = Command::new(program);
         command.env_clear().envs(env.iter().copied()).current_dir("/");
+        // scripts/coverage: where an executable that counts writes what it counted
+        command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         Self {
             command,
             program: program.into(),
