@@ -145,7 +145,8 @@ fn hw_offload(facts: &Facts) -> Vec<Finding> {
 }
 
 /// ovs-vswitchd reads hw-offload once, when it starts, and tells nobody. But with it each port of the kernel's data path gets an ingress
-/// or clsact qdisc at once (`netdev_tc_init_flow_api`, lib/netdev-offload-tc.c), and without it none.
+/// or clsact qdisc at once (`netdev_tc_init_flow_api`, lib/netdev-offload-tc.c), and without it none. One that is started without the key leaves those of
+/// the one before: that there are some is a sign, and that there is none a proof.
 fn restarted(facts: &Facts) -> Vec<Finding> {
     with(facts, |database| {
         if database.other_config.get("hw-offload").map(String::as_str) != Some("true") {
@@ -169,7 +170,10 @@ fn restarted(facts: &Facts) -> Vec<Finding> {
             ))
             .remedy(restart(facts))
             .note("flows of pods without offload stand still for a moment, too"),
-            Ok(with) => Finding::ok(format!("{} of {all} ports of {BRIDGE} have its ingress qdisc", with.len())),
+            Ok(with) => Finding::ok(format!(
+                "{} of {all} ports of {BRIDGE} have the ingress qdisc of an ovs-vswitchd that offloads, or did before it was started last",
+                with.len()
+            )),
         }
     })
 }
