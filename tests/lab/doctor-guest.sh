@@ -77,7 +77,7 @@ read -r first second <<< "$WORLD_PFS"
 
 echo "== what the lab does not do: VFs without a driver while the mode changes, hw-tc-offload of the uplinks"
 heals vf-order warning "were probed in legacy mode"
-heals hw-tc-offload problem "hw-tc-offload is off on $(nic_uplink "$first")"
+heals hw-tc-offload problem "hw-tc-offload is off on "
 vf=$(basename "$(readlink "$pci/$first/virtfn0")")
 world_pod web 02:00:00:10:00:10 10.16.0.10
 stdin=$(world_netconf "$LAB_DIR/../../conf/mellanox/network.yaml" "$vf")
