@@ -5,7 +5,7 @@
 #   pod NAME MAC IP     what exists of a pod before its network does
 #   add NAME PCI        Multus' ADD for the pod's eth0, with the VF that the device plugin allocated
 #   del NAME PCI
-#   ready               what the guide leaves to others: the uplink up, the netconf's files as Multus and the device plugin have them
+#   ready               what other projects put on the node: both ends of the cable up, Multus' and Kube-OVN's configurations
 #   talk FROM TO        TCP from one pod to another, both ways
 set -uo pipefail
 # shellcheck source=tests/lab/world.sh
@@ -13,7 +13,7 @@ set -uo pipefail
 
 kube_ovn=$1
 emulator=$2
-nad=conf/network-attachment-definition.yaml
+nad=conf/mellanox/network.yaml
 declare -A addresses=()
 PATH=/opt/kube-ovn-offload:$PATH
 
@@ -35,6 +35,8 @@ ready() {
     for pf in $WORLD_PFS; do
         ip link set "$(nic_uplink "$pf")" up
     done
+    cp conf/01-kube-ovn.conflist /etc/cni/net.d/
+    echo '{"cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus-shim"}' > /etc/cni/net.d/00-multus.conf
 }
 
 talk() {
@@ -50,6 +52,9 @@ talk() {
     wait "$server"
 }
 
+# no CNI configuration of the machine's, whose files the guest sees
+rm -rf /etc/cni/net.d /opt/cni/bin
+mkdir -p /etc/cni/net.d /opt/cni/bin
 # the tool in the node's path, as a package or `install` puts it there
 install -D -m 755 "${kube_ovn%/*}/kube-ovn-offload" /opt/kube-ovn-offload/kube-ovn-offload
 install -m 755 "$kube_ovn" /opt/kube-ovn-offload/kube-ovn
