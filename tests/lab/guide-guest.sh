@@ -71,7 +71,8 @@ while read -r -u 3 kind command; do
     echo "guide: $kind: $command [guest up for $(cut -d' ' -f1 /proc/uptime) s]"
     if [ "$kind" = shown ]; then
         shown=$((shown + 1))
-        eval "$command" > "/out/$shown" 2>&1 < /dev/null
+        # without what says how far it is, which only a slow command does
+        eval "$command" 2>&1 < /dev/null | sed '/^\[[0-9]*\/[0-9]*\] /d' > "/out/$shown"
         sed 's/^/    /' "/out/$shown"
     elif ! eval "$command" < /dev/null; then
         echo "the guide's hidden step failed: $command"
