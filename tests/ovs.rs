@@ -486,7 +486,6 @@ fn servers_that_are_none() {
     }
 }
 
-/// An echo request must be answered; the answer comes byte by byte, and another message behind it.
 /// A dump of 100,000 flows is 45 MB: it is read in the memory that a line takes, and in little more time than it comes in.
 #[test]
 fn an_answer_without_end() {
@@ -513,6 +512,7 @@ fn an_answer_without_end() {
     assert_eq!(lines, LINES);
 }
 
+/// An echo request must be answered; the answer comes byte by byte, and another message behind it.
 #[test]
 fn a_slow_server() {
     let directory = tempfile::tempdir().unwrap();
@@ -531,7 +531,7 @@ fn a_slow_server() {
         let text =
             b"{\"id\":1,\"error\":null,\"result\":[{\"rows\":[{\"name\":\"br-int\"}]}]}{\"method\":\"update\",\"id\":null}";
         for byte in text {
-            stream.write_all(&[*byte]).unwrap();
+            let _ = stream.write_all(&[*byte]); // whoever has the answer may leave before the message behind it
         }
         let _ = stream.read(&mut buffer);
     });
