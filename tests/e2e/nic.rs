@@ -38,13 +38,17 @@ pub(crate) fn vf(pf: usize, index: usize) -> Vf {
     vfs(&pfs()[pf])[index].clone()
 }
 
-/// The PF's own netdev.
+/// The PF's own netdev. One that is renamed just then, as representors are, has no port name to be read.
 pub(crate) fn uplink(pf: &str) -> String {
     let port = |name: &str| read(format!("{PCI}/{pf}/net/{name}/phys_port_name")).unwrap_or_default();
     names(format!("{PCI}/{pf}/net"))
         .into_iter()
-        .find(|name| !port(name).contains("vf"))
-        .expect("an uplink")
+        .find(|name| {
+            port(name)
+                .strip_prefix('p')
+                .is_some_and(|number| number.parse::<u32>().is_ok())
+        })
+        .expect("an uplink, whose port name is pN")
 }
 
 impl Vf {
@@ -63,8 +67,11 @@ impl Vf {
             format!("pf{number}vf{}", self.index),
             attribute(&uplink, "phys_switch_id"),
         );
-        names("/sys/class/net")
-            .into_iter()
-            .find(|name| (attribute(name, "phys_port_name"), attribute(name, "phys_switch_id")) == wanted)
+        // thrice, since it may be renamed between the list and the look
+        (0..3).find_map(|_| {
+            names("/sys/class/net")
+                .into_iter()
+                .find(|name| (attribute(name, "phys_port_name"), attribute(name, "phys_switch_id")) == wanted)
+        })
     }
 }
