@@ -255,8 +255,9 @@ impl Error {
         match self {
             Self::Device(error) | Self::Resolve(resolve::Error::Device(error)) => of_device(error),
             Self::OtherDriver { .. } => Kind::Config,
+            Self::Resolve(resolve::Error::NoNetdev { .. } | resolve::Error::Net(net::Error::Late { .. }))
+            | Self::Net(net::Error::Late { .. }) => Kind::TryAgain,
             Self::Resolve(resolve::Error::Net(_)) => Kind::Internal,
-            Self::Resolve(resolve::Error::NoNetdev { .. }) => Kind::TryAgain,
             Self::Resolve(_)
             | Self::Vdpa { .. }
             | Self::NoDriver(_)

@@ -24,6 +24,16 @@ pub enum Error {
         /// Why there is none.
         why: String,
     },
+    /// No answer yet: the request may still be carried out.
+    #[error(
+        "{what}: the kernel has not answered for {seconds} s; others keep its lock on network devices, or it is stuck"
+    )]
+    Late {
+        /// What was asked, and of what.
+        what: String,
+        /// For how long it was waited.
+        seconds: u64,
+    },
     /// A path that should be a network namespace and is not.
     #[error("{path} is not a network namespace: {why}", path = .path.display())]
     NotANetns {

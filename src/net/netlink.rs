@@ -22,9 +22,10 @@ use super::devlink::{Handle as DevlinkHandle, Port, Session};
 use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts};
 use crate::types::{IfName, Mac, PciAddress};
 
-/// rtnetlink drops a reply that it can't decode and then waits for ever; a call that the kernel has answered is
-/// answered within microseconds, so this is only ever reached in that case.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The kernel answers within microseconds once it has its lock on all network devices (RTNL), for which a request waits behind
+/// those of everybody else: seconds on a node that starts many pods at once. Some limit there must be, for rtnetlink drops a
+/// reply that it can't decode and then waits for ever.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A namespace's stack, by a netlink socket that was made inside it.
 pub struct Netlink {
@@ -83,9 +84,9 @@ impl Netlink {
                 what: what(),
                 why: other.to_string(),
             }),
-            Err(_) => Err(Error::NoAnswer {
+            Err(_) => Err(Error::Late {
                 what: what(),
-                why: format!("no usable netlink reply in {} s", REPLY_TIMEOUT.as_secs()),
+                seconds: REPLY_TIMEOUT.as_secs(),
             }),
         }
     }

@@ -290,6 +290,16 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// The attachments that [`Store::find`] says something about.
+    pub fn attachments(&self) -> Result<Vec<(ContainerId, IfName)>, Error> {
+        let names = names(&self.root.join("attachment"), MAX_FILES)?;
+        let parse = |name: &String| {
+            let (container, ifname) = name.split_once(':')?;
+            Some((container.parse().ok()?, ifname.parse().ok()?))
+        };
+        Ok(names.iter().filter_map(parse).collect())
+    }
+
     /// Which VF an attachment holds, as far as is known; ask again under that VF's lock.
     pub fn find(&self, container: &ContainerId, ifname: &IfName) -> Result<Option<PciAddress>, Error> {
         let Ok(path) = self.attachment_path(container, ifname) else {
@@ -351,9 +361,11 @@ impl Store {
 
     /// Drops a record. To be called with the VF's lock held.
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
+        // The record goes after the way to it: a call that is killed in between leaves what GC and the next ADD on the VF find.
+        // The mark goes last, for whoever finds it alone drops it.
+        self.forget(&record.claim.container, &record.claim.ifname)?;
         remove_file(&self.record_path(&record.claim.device))?;
-        self.no_longer_pending(&record.claim.device)?;
-        self.forget(&record.claim.container, &record.claim.ifname)
+        self.no_longer_pending(&record.claim.device)
     }
 }
 

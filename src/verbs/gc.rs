@@ -5,7 +5,7 @@ use crate::attach::{self, World};
 use crate::cni::{Code, Failure, NetConf};
 use crate::net::Stack;
 use crate::node::Deadlines;
-use crate::state::Record;
+use crate::state::{self, Record, Store};
 use crate::types::{ContainerId, IfName, PciAddress};
 
 /// GC: gives back what attachments of this network left that nobody lists and that are dead beyond doubt; and goes on with
@@ -28,6 +28,11 @@ pub(super) async fn collect<S: Stack>(
     for device in world.store.devices().map_err(failed)? {
         if let Err(e) = collect_one(world, network, valid, &device).await {
             problems.push(e.to_string());
+        }
+    }
+    for (container, ifname) in world.store.attachments().map_err(failed)? {
+        if let Err(e) = forget_stray(&world.store, &container, &ifname).await {
+            log::warn!("{e}");
         }
     }
     if problems.is_empty() {
@@ -66,6 +71,21 @@ async fn collect_one<S: Stack>(
     log::warn!("VF {device}: {} has ended without a DEL", record.holder());
     let pods = attach::pods_of(world, &record, None);
     attach::undo(world, &record, &lock, pods).await
+}
+
+/// An ADD that was killed before it had written its record leaves the way to it; when no DEL comes, that leads nowhere for ever.
+async fn forget_stray(store: &Store, container: &ContainerId, ifname: &IfName) -> Result<(), state::Error> {
+    let Some(device) = store.find(container, ifname)? else {
+        return Ok(());
+    };
+    let Some(_lock) = store.try_lock(&device).await? else {
+        return Ok(());
+    };
+    match store.read(&device) {
+        Ok(None) => store.forget(container, ifname),
+        Ok(Some(record)) if !record.is_of(container, ifname) => store.forget(container, ifname),
+        _ => Ok(()),
+    }
 }
 
 /// Nobody lists it, and the namespace that it was made for is gone. Where the VF is proves nothing: a VF of a virtual machine

@@ -1,18 +1,34 @@
 //! A node that is not set up for offload: code 100, and what to do. These change the NIC itself, so they come last.
 
-use crate::command::{eventually, ip, run, write};
+use crate::command::{eventually, ip, read, run, write};
 use crate::daemon::{Daemon, HEAD};
 use crate::lab::Lab;
-use crate::nic::{pfs, uplink, vf};
+use crate::nic::{Vf, pfs, uplink, vf};
 use crate::snapshot::Snapshot;
+
+fn name_and_mac(vf: &Vf) -> (String, String) {
+    let name = vf.netdev().unwrap();
+    let mac = read(format!("/sys/class/net/{name}/address")).unwrap();
+    (name, mac)
+}
+
+/// The VF gets its driver back, as the message says, and is what it was.
+fn bind(vf: &Vf, name: &str, mac: &str) {
+    write("/sys/bus/pci/drivers_probe", &vf.pci);
+    eventually("the VF has a netdev again", || vf.netdev().is_some());
+    let now = vf.netdev().unwrap();
+    if now != name {
+        ip(&["link", "set", &now, "name", name]);
+    }
+    ip(&["link", "set", name, "address", mac]);
+}
 
 #[test]
 fn vf_without_a_driver() {
     let mut lab = Lab::with(HEAD);
     let pod = lab.pod(1);
     let vf = vf(1, 3);
-    let own = vf.netdev().unwrap();
-    let mac = crate::command::read(format!("/sys/class/net/{own}/address")).unwrap();
+    let (own, mac) = name_and_mac(&vf);
     write(format!("/sys/bus/pci/devices/{}/driver/unbind", vf.pci), &vf.pci);
     let before = Snapshot::take();
     let asked = Daemon::requests().len();
@@ -22,14 +38,7 @@ fn vf_without_a_driver() {
     assert_eq!(Daemon::requests().len(), asked, "the daemon was asked");
     before.assert_still_so();
     pod.del(&vf).run().silent();
-    // as the message says
-    write("/sys/bus/pci/drivers_probe", &vf.pci);
-    eventually("the VF has a netdev again", || vf.netdev().is_some());
-    let now = vf.netdev().unwrap();
-    if now != own {
-        ip(&["link", "set", &now, "name", &own]);
-    }
-    ip(&["link", "set", &own, "address", &mac]);
+    bind(&vf, &own, &mac);
     lab.assert_as_before();
 }
 
@@ -39,19 +48,12 @@ fn vf_that_loses_its_driver_in_the_pod() {
     let mut lab = Lab::with(HEAD);
     let pod = lab.pod(1);
     let vf = vf(1, 3);
-    let own = vf.netdev().unwrap();
-    let mac = crate::command::read(format!("/sys/class/net/{own}/address")).unwrap();
+    let (own, mac) = name_and_mac(&vf);
     pod.add(&vf).run().result();
     write(format!("/sys/bus/pci/devices/{}/driver/unbind", vf.pci), &vf.pci);
     pod.del(&vf).run().silent();
     crate::attachment::assert_no_port(&pod);
-    write("/sys/bus/pci/drivers_probe", &vf.pci);
-    eventually("the VF has a netdev again", || vf.netdev().is_some());
-    let now = vf.netdev().unwrap();
-    if now != own {
-        ip(&["link", "set", &now, "name", &own]);
-    }
-    ip(&["link", "set", &own, "address", &mac]);
+    bind(&vf, &own, &mac);
     lab.assert_as_before();
 }
 

@@ -310,6 +310,14 @@ impl Host {
         look(&world, &call, &told, device.as_ref()).await
     }
 
+    /// The pod's namespace dies, as when a runtime has lost its DEL, and the kernel has brought its links home.
+    pub(super) fn destroy(&self, pod: &Pod) {
+        self.with(|kernel| {
+            kernel.destroy(pod.ns);
+            kernel.refund(pod.ns);
+        });
+    }
+
     /// A DEL without faults, that must succeed.
     pub(super) async fn del_well(&self, pod: &Pod, context: &str) {
         self.plan(Faults::default());

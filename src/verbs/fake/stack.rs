@@ -76,10 +76,7 @@ impl FakeStack {
         }
         let answer = self.shared.with(work).map_err(refused);
         match fault {
-            Some(Fault::Lose) => {
-                let why = "no usable netlink reply in 10 s".to_owned();
-                (Err(Error::NoAnswer { what, why }), true)
-            }
+            Some(Fault::Lose) => (Err(Error::Late { what, seconds: 30 }), true),
             Some(Fault::FullDisk) => {
                 self.shared.fill_disk();
                 (answer, true)

@@ -195,10 +195,7 @@ async fn killed_in_add_then_another_pod() {
         host.add(&pod).await;
         let (hit, context) = report(&host, mode);
         host.plan(Faults::default());
-        host.with(|kernel| {
-            kernel.destroy(pod.ns);
-            kernel.refund(pod.ns);
-        });
+        host.destroy(&pod);
         let next = host.pod("pod2", "net1");
         let ended = host.add(&next).await;
         assert!(ended.well(), "{context}: {ended:?}");
@@ -238,10 +235,7 @@ async fn any_fault_in_ending_a_dead_holder() {
     let faults = [Fault::Refuse, Fault::Lose, Fault::Kill, Fault::KillAfter];
     at_every_call(&faults, async |mode, fault, number| {
         let (host, before, pod) = attached(mode, "net1").await;
-        host.with(|kernel| {
-            kernel.destroy(pod.ns);
-            kernel.refund(pod.ns);
-        });
+        host.destroy(&pod);
         let next = host.pod("pod2", "net1");
         host.plan(Faults::plan(fault, number));
         let ended = host.add(&next).await;

@@ -6,18 +6,11 @@ use crate::verbs::gc::{Fate, sweep_one};
 
 const NETWORK: &str = "kube-ovn";
 
-fn destroy(host: &Host, pod: &Pod) {
-    host.with(|kernel| {
-        kernel.destroy(pod.ns);
-        kernel.refund(pod.ns);
-    });
-}
-
 #[tokio::test]
 async fn a_dead_attachment_that_nobody_lists() {
     for mode in MODES {
         let (host, before, pod) = attached(mode, "net1").await;
-        destroy(&host, &pod);
+        host.destroy(&pod);
         let another = host.pod("pod2", "net1");
         let ended = host.gc(NETWORK, &[&another]).await;
         assert!(ended.well(), "{ended:?}");
@@ -26,6 +19,31 @@ async fn a_dead_attachment_that_nobody_lists() {
         host.del_well(&pod, "late").await;
         host.assert_restored(&before, "");
     }
+}
+
+/// An ADD was killed after it had written the way to its record, and before the record.
+#[tokio::test]
+async fn a_way_that_leads_nowhere() {
+    let (host, before, pod) = attached(false, "net1").await;
+    let stray = host.state("attachment/fedcba9876543210:net1");
+    std::fs::write(&stray, VF).unwrap();
+    assert!(host.gc(NETWORK, &[&pod]).await.well());
+    assert!(!stray.exists());
+    host.assert_attached(&pod, "");
+    host.del_well(&pod, "").await;
+    std::fs::write(&stray, VF).unwrap();
+    assert!(host.gc(NETWORK, &[]).await.well());
+    host.assert_restored(&before, "");
+}
+
+/// A DEL was killed after it had dropped the way to the record, and before the record.
+#[tokio::test]
+async fn a_record_without_a_way() {
+    let (host, before, pod) = attached(false, "net1").await;
+    std::fs::remove_dir_all(host.state("attachment")).unwrap();
+    host.destroy(&pod);
+    assert!(host.gc(NETWORK, &[]).await.well());
+    host.assert_restored(&before, "");
 }
 
 /// Each single sign of life is enough.
@@ -66,7 +84,7 @@ async fn a_machine_that_lives_and_one_that_does_not() {
         let (held, records) = (host.snapshot(), host.records());
         assert!(host.gc(NETWORK, &[]).await.well());
         assert_eq!((host.snapshot(), host.records()), (held, records));
-        destroy(&host, &pod);
+        host.destroy(&pod);
         assert!(host.gc(NETWORK, &[]).await.well());
         host.assert_restored(&before, "");
     }
@@ -76,7 +94,7 @@ async fn a_machine_that_lives_and_one_that_does_not() {
 #[tokio::test]
 async fn a_namespace_that_was_replaced() {
     let (host, before, pod) = attached(false, "net1").await;
-    destroy(&host, &pod);
+    host.destroy(&pod);
     let next = host.pod("pod2", "net1");
     host.with(|kernel| kernel.namespaces[next.ns].path = Some(pod.netns.clone()));
     assert!(host.gc(NETWORK, &[]).await.well());
@@ -123,7 +141,7 @@ async fn what_has_ended_goes_on() {
 async fn an_unreadable_record() {
     let (host, before, pod) = attached(false, "net1").await;
     std::fs::write(host.state("vf/0000:03:00.3.json"), "garbage").unwrap();
-    destroy(&host, &pod);
+    host.destroy(&pod);
     assert!(host.gc(NETWORK, &[]).await.well());
     assert_eq!(host.snapshot(), before);
     assert_eq!(host.records(), ["0000:03:00.3.json"]);
@@ -140,7 +158,7 @@ async fn any_fault_in_gc() {
     ] {
         for number in 1.. {
             let (host, before, pod) = attached(number % 2 == 0, "net1").await;
-            destroy(&host, &pod);
+            host.destroy(&pod);
             host.plan(Faults::plan(fault, number));
             host.gc(NETWORK, &[]).await;
             let (hit, context) = host.with(|kernel| (kernel.faults.hit(), kernel.faults.last_call()));

@@ -66,10 +66,7 @@ async fn names_of_the_host_and_of_the_pod_clash() {
         let before = host.snapshot();
         let pod = host.pod("pod1", "eth0");
         assert!(host.add(&pod).await.well());
-        host.with(|kernel| {
-            kernel.destroy(pod.ns);
-            kernel.refund(pod.ns);
-        });
+        host.destroy(&pod);
         assert_eq!(place(&host), (HOST, "dev20".to_owned()));
         host.del_well(&pod, "").await;
         host.assert_restored(&before, "");

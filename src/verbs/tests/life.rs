@@ -103,10 +103,7 @@ async fn a_daemon_that_comes_late_does_not_meet_the_next_pod() {
     let asked = Instant::now();
     host.give_up(&old).await;
     host.del_well(&old, "").await;
-    host.with(|kernel| {
-        kernel.destroy(old.ns);
-        kernel.refund(old.ns);
-    });
+    host.destroy(&old);
     host.switch(|switches| switches.hold_add = None);
     let new = host.pod("new", "net1");
     let late = async {
@@ -263,10 +260,7 @@ async fn a_record_that_can_t_be_understood() {
             if del_comes {
                 host.del_well(&pod, content).await;
             } else {
-                host.with(|kernel| {
-                    kernel.destroy(pod.ns);
-                    kernel.refund(pod.ns);
-                });
+                host.destroy(&pod);
             }
             let next = host.pod("pod2", "net1");
             let ended = host.add(&next).await;

@@ -5,14 +5,6 @@ use std::path::Path;
 use super::place;
 use crate::verbs::fake::{Fault, Faults, HOST, Hold, Host, Pod, REPRESENTOR, VF_LINK, name};
 
-/// Destroys a pod's namespace as a runtime that lost its DEL does.
-fn destroy(host: &Host, pod: &Pod) {
-    host.with(|kernel| {
-        kernel.destroy(pod.ns);
-        kernel.refund(pod.ns);
-    });
-}
-
 #[tokio::test]
 async fn a_late_del_leaves_the_new_holder_alone() {
     for attach_only in [false, true] {
@@ -20,7 +12,7 @@ async fn a_late_del_leaves_the_new_holder_alone() {
         let before = host.snapshot();
         let old = host.pod("old", "net1");
         assert!(host.add(&old).await.well());
-        destroy(&host, &old);
+        host.destroy(&old);
         let new = host.pod("new", "net1");
         let ended = host.add(&new).await;
         assert!(ended.well(), "{ended:?}");
@@ -124,7 +116,7 @@ async fn a_namespace_at_the_path_of_another() {
     let before = host.snapshot();
     let old = host.pod("old", "net1");
     assert!(host.add(&old).await.well());
-    destroy(&host, &old);
+    host.destroy(&old);
     let mut new = host.pod("new", "net1");
     new.netns.clone_from(&old.netns);
     host.with(|kernel| kernel.namespaces[new.ns].path = Some(old.netns.clone()));
@@ -165,12 +157,12 @@ async fn an_add_that_the_daemon_begins_late() {
         host.switch(|switches| switches.hold_add = None);
         host.del_well(&pod, "").await;
         if destroyed {
-            destroy(&host, &pod);
+            host.destroy(&pod);
         }
         host.daemon.go_on.notify_one();
         host.daemon.ended.notified().await;
         host.with(|kernel| assert_eq!(kernel.ports.is_empty(), destroyed, "{:?}", kernel.ports));
-        destroy(&host, &pod);
+        host.destroy(&pod);
         let next = host.pod("pod2", "net1");
         let ended = host.add(&next).await;
         assert!(ended.well(), "{ended:?}");
