@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=tests/lab/world.sh
 . "$LAB_DIR/world.sh"
+# shellcheck source=tests/lab/boot.sh
+. "$LAB_DIR/boot.sh"
 
 kube_ovn=$1 emulator=$2
 work=$(mktemp -d)
@@ -364,7 +366,90 @@ world_cni DEL db "${stdin[db]}"
 check "nothing is attached" tool 0 attachments
 check "nothing is attached: says so" has "$work/out" "no VF is attached to a pod"
 check "reset" leaves "$bare" tool 0 node reset
-check "reset removes what was persisted" same "$(find /etc -name '*kube-ovn-offload*' | wc -l)" 0
+persisted() { find /etc -name '*kube-ovn-offload*'; }
+check "reset removes what was persisted" same "$(persisted)" ""
+
+# --- the node boots: systemd runs the unit, and who configures the network comes after it. udev gives other names meanwhile.
+
+check "prepare, persistent, before the boot" tool 0 node prepare --pf "$pf" --vfs 2 --persist
+unit=${unit##*/}
+rmmod simnic
+boot_start "$unit"
+check "the unit waits for the NIC's driver" boot_wait "$unit" activating
+insmod "$LAB_SIMNIC" one_card=1 rep_hw_tc=0
+check "the node boots" boot_wait lab-boot.target active
+has_run() { # UNIT before each OTHER: by systemd's clock
+    local other=$1 done started
+    done=$(in_boot systemctl show "$unit" -p ExecMainExitTimestampMonotonic --value)
+    started=$(in_boot systemctl show "$other" -p ExecMainStartTimestampMonotonic --value)
+    same "$(in_boot systemctl show "$unit" -p Result --value)" success && [ "$done" -gt 0 ] && [ "$started" -gt "$done" ]
+}
+for other in systemd-networkd.service NetworkManager.service; do
+    check "the unit had done its work before $other was started" has_run "$other"
+done
+check "the NIC is prepared" same "$(in_boot "$tool" node status --pf "$pf" -o json |
+    jq -c '.pfs[0] | [.eswitch, .vf_count, .uplink.up, .uplink.hw_tc_offload, ([.vfs[] | select(.driver and .representor.hw_tc_offload)] | length)]')" \
+    '["switchdev",2,true,true,2]'
+check "and has names by udev" same "$(nic_uplink "$pf") $(nic_representor "$pf" 1)" "enp1s0np0 enp1s0npf0vf1"
+belongings=("$(nic_representor "$pf" 0)" "$(nic_representor "$pf" 1)" "$(ls "$pci/$pf/virtfn0/net")" "$(ls "$pci/$pf/virtfn1/net")")
+networkd() { # NETDEV STATE
+    local state end=$((SECONDS + 60))
+    while [ "$SECONDS" -lt "$end" ]; do
+        state=$(in_boot cat "/run/systemd/netif/links/$(< "/sys/class/net/$1/ifindex")") || true
+        [[ $state != *ADMIN_STATE=$2* ]] || return 0
+        sleep 0.5
+    done
+    same "$1 $state" "$1 ADMIN_STATE=$2"
+}
+manages() { # NETDEV: whether NetworkManager does
+    in_boot grep -qsx managed=true "/run/NetworkManager/devices/$(< "/sys/class/net/$1/ifindex")"
+}
+until_manages() {
+    for _ in {1..200}; do
+        ! manages "$1" || return 0
+        sleep 0.3
+    done
+    return 1
+}
+check "systemd-networkd takes the uplink" networkd "$(nic_uplink "$pf")" configured
+check "NetworkManager takes the uplink" until_manages "$(nic_uplink "$pf")"
+for netdev in "${belongings[@]}"; do
+    check "systemd-networkd leaves $netdev alone" networkd "$netdev" unmanaged
+    check "NetworkManager leaves $netdev alone" eval "! manages $netdev"
+done
+doctor() { # STATUS: of what NetworkManager does
+    in_boot "$tool" doctor --only network-manager -o json > "$work/out" 2> "$work/err"
+    same "$(jq -r '.findings[].verdict' "$work/out")" "$1"
+}
+check "doctor sees that NetworkManager leaves them alone" doctor ok
+for file in $(persisted | grep -E 'udev|NetworkManager'); do
+    mv "$file" "$file.away"
+done
+in_boot udevadm control --reload
+in_boot udevadm trigger --settle --subsystem-match=net
+in_boot systemctl restart NetworkManager
+check "without --persist's files NetworkManager takes a representor" until_manages "${belongings[0]}"
+check "doctor sees that" doctor warning
+jq -r '.findings[].remedy[]' "$work/out" > "$work/remedy"
+cat "$work/remedy"
+check "doctor's remedy is done" in_boot sh -e "$work/remedy"
+heals() {
+    for _ in {1..60}; do
+        ! doctor ok > "$work/heals" || return 0
+        sleep 0.3
+    done
+    cat "$work/heals" "$work/out"
+    return 1
+}
+check "and heals" heals
+for file in $(persisted | grep away); do
+    mv "$file" "${file%.away}"
+done
+check "reset, of what the boot has done" in_boot "$tool" node reset
+check "the NIC is as it came" same "$("$tool" node status --pf "$pf" -o json | jq -c '.pfs[0] | [.eswitch, .vf_count, .uplink.hw_tc_offload]')" \
+    '["legacy",0,false]'
+check "reset removes what was persisted, after a boot" same "$(persisted)" ""
+boot_end
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -19,6 +19,7 @@ packages=(
     openvswitch-switch ovn-central ovn-host                # what runs in it
     iproute2 ethtool iputils-ping tcpdump socat jq systemd # what the tests and the demo call in it
     strace udev                                            # what the end-to-end tests kill the plugin with, and what renames links under it
+    network-manager dbus                                   # who finds links at a boot, beside systemd-networkd
 )
 
 # The newest kernel that the suite's meta package names. Its version is never pinned: old ones vanish from the mirrors.

@@ -21,7 +21,7 @@ fn network_manager() {
         found.remedy,
         [
             "printf '[keyfile]\\nunmanaged-devices+=%s\\n' 'interface-name:p0_0;interface-name:p0v0' > \
-             /etc/NetworkManager/conf.d/90-kube-ovn-offload.conf",
+             /etc/NetworkManager/conf.d/90-kube-ovn-doctor.conf",
             "nmcli general reload",
         ]
     );

@@ -10,8 +10,9 @@ pub(super) const CHECKS: &[Check] = &[Check {
     look: network_manager,
 }];
 
-/// The drop-in that says so, for these netdevs of now; `node prepare --persist` has one for those to come.
-const FILE: &str = "/etc/NetworkManager/conf.d/90-kube-ovn-offload.conf";
+/// The drop-in that says so, for these netdevs of now. `node prepare --persist` has one of its own, for those to come, and lets no
+/// file of another lie in its place.
+const FILE: &str = "/etc/NetworkManager/conf.d/90-kube-ovn-doctor.conf";
 
 fn network_manager(facts: &Facts) -> Vec<Finding> {
     let managed = match &facts.host.managed {
