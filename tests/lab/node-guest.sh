@@ -379,10 +379,10 @@ check "the unit waits for the NIC's driver" boot_wait "$unit" activating
 insmod "$LAB_SIMNIC" one_card=1 rep_hw_tc=0
 check "the node boots" boot_wait lab-boot.target active
 has_run() { # UNIT before each OTHER: by systemd's clock
-    local other=$1 done started
-    done=$(in_boot systemctl show "$unit" -p ExecMainExitTimestampMonotonic --value)
+    local other=$1 ended started
+    ended=$(in_boot systemctl show "$unit" -p ExecMainExitTimestampMonotonic --value)
     started=$(in_boot systemctl show "$other" -p ExecMainStartTimestampMonotonic --value)
-    same "$(in_boot systemctl show "$unit" -p Result --value)" success && [ "$done" -gt 0 ] && [ "$started" -gt "$done" ]
+    same "$(in_boot systemctl show "$unit" -p Result --value)" success && [ "$ended" -gt 0 ] && [ "$started" -gt "$ended" ]
 }
 for other in systemd-networkd.service NetworkManager.service; do
     check "the unit had done its work before $other was started" has_run "$other"
