@@ -394,6 +394,12 @@ fn vswitchd_answers_or_not() {
     assert!(coverage.trim().parse::<u64>().is_ok(), "{coverage}");
     let refused = appctl("no/such-command", &[]).unwrap_err();
     assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    let offloads = block_on(ovs.says_it_offloads(soon())).unwrap();
+    assert_ne!(
+        offloads,
+        Some(true),
+        "None before Open vSwitch 3.7, and nobody has told this one to"
+    );
     let mut commands = Vec::new();
     let overlong = block_on(ovs.appctl_lines("list-commands", &[], soon(), |line| commands.push(line.to_owned())));
     assert_eq!(overlong.unwrap(), 0);
@@ -483,6 +489,31 @@ fn servers_that_are_none() {
     )) {
         Error::Refused { text, .. } => assert_eq!(text, "un known database"),
         other => panic!("{other}"),
+    }
+}
+
+/// Debian 12's Open vSwitch does not know the command: this is what 3.7 answers (ofproto/ofproto-dpif.c).
+#[test]
+fn whether_it_offloads() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("ovs-vswitchd.pid"), "7").unwrap();
+    let listener = UnixListener::bind(directory.path().join("ovs-vswitchd.7.ctl")).unwrap();
+    for (line, expected) in [
+        ("Globally enabled: true", Some(true)),
+        ("Globally enabled: false", Some(false)),
+        ("something else", None),
+    ] {
+        let answer = format!("{{\"error\":null,\"id\":1,\"result\":\"{line}\\nDatapaths:\\n\"}}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let asked = stream.read(&mut [0; 4096]).unwrap();
+                assert!(asked > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let said = block_on(Ovs::at(directory.path()).says_it_offloads(soon()));
+            assert_eq!(said.unwrap(), expected);
+        });
     }
 }
 

@@ -158,6 +158,20 @@ impl Ovs {
         Ok(cut(answer.lines().next().unwrap_or_default(), MAX_WORDS))
     }
 
+    /// Whether ovs-vswitchd says that it offloads; `None` when it can't say, as before Open vSwitch 3.7.
+    pub async fn says_it_offloads(&self, deadline: Instant) -> Result<Option<bool>, Error> {
+        match self.appctl("dpif/offload/show", &[], deadline).await {
+            // "Globally enabled: true" is its first line (ofproto/ofproto-dpif.c)
+            Ok(answer) => Ok(answer.lines().next().and_then(|line| {
+                let said = line.strip_prefix("Globally enabled: ")?;
+                said.trim().parse().ok()
+            })),
+            // "is not a valid command"
+            Err(Error::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What ovs-vswitchd answers to a command of ovs-appctl(8), up to 4 MiB of it.
     pub async fn appctl(&self, command: &str, arguments: &[&str], deadline: Instant) -> Result<String, Error> {
         let mut control = self.vswitchd(deadline).await?;

@@ -144,8 +144,13 @@ ip link set lo mtu 1400
 heals mtu warning "lo has 1400"
 ovs-vsctl --no-wait remove Open_vSwitch . other_config hw-offload
 restart_ovs
-heals ovs-hw-offload problem "hw-offload is not set"
+heals ovs-hw-offload problem "hw-offload is not set, expected true"
 well ovs-restarted
+ovs-vsctl --no-wait remove Open_vSwitch . other_config hw-offload
+finds ovs-hw-offload problem "ports still have the ingress qdisc"
+ovs-vsctl --no-wait set Open_vSwitch . other_config:hw-offload=true
+tc qdisc del dev "$port" ingress
+heals ovs-restarted problem "$port"
 ovs-vsctl --no-wait set Open_vSwitch . other_config:tc-policy=skip_hw
 heals tc-policy problem "never into hardware"
 well ovs-vswitchd
@@ -168,8 +173,8 @@ heals plugin problem "is another one's"
 mkdir -p /etc/kube-ovn-cni
 echo '{"ofload": "warn"}' > /etc/kube-ovn-cni/config.json
 heals node-config problem "is no setting"
-world_cni DEL web "$stdin"
-well records
+ip netns del "${WORLD_NETNS[web]}" # a pod that goes without a DEL
+heals records warning "whose network namespace"
 kill "$WORLD_DAEMON_PID"
 wait "$WORLD_DAEMON_PID" 2> /dev/null || true
 finds daemon-socket problem "kube-ovn-daemon can't be reached"

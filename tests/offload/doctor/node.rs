@@ -48,7 +48,10 @@ done"#,
         r#"exec /usr/bin/ovs-vsctl --timeout=20 --db="unix:$root/run/openvswitch/db.sock" "$@""#,
     ),
     // ovs-vswitchd that has been restarted knows the keys that were set
-    ("ovs-ctl", r#"echo "ingress br-int" >> "$root/recorded.txt""#),
+    (
+        "ovs-ctl",
+        r#"printf 'ingress p0_0\ningress p0_1\n' >> "$root/recorded.txt""#,
+    ),
     // dev eswitch set pci/ADDRESS mode MODE; dev param set pci/ADDRESS name NAME value VALUE cmode runtime
     (
         "devlink",

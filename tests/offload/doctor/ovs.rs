@@ -28,6 +28,9 @@ fn servers_that_do_not_answer() {
             "{asked}"
         );
     }
+    node.ovsdb_server_starts();
+    node.says("ovs-restarted", "unknown", "ovs-vswitchd does not answer");
+    node.servers_end();
     for check in [
         "br-int",
         "ovs-hw-offload",
@@ -91,21 +94,29 @@ fn hw_offload_and_the_restart() {
     node.heals(
         "ovs-hw-offload",
         "problem",
-        "hw-offload is not set, expected true",
+        "hw-offload is not set, expected true; ports still have the ingress qdisc",
         &[set, RESTART],
     );
     node.vsctl("set Open_vSwitch . other_config:hw-offload=yes");
     let found = node.says("ovs-hw-offload", "problem", "hw-offload is \"yes\", expected true");
-    // the key is set, and nobody has restarted ovs-vswitchd
+    // the key is set, and ovs-vswitchd has not taken it; br-int's qdisc is what an earlier one has left
     node.shell(&found.remedy[..1]);
-    node.replace("/recorded.txt", "ingress br-int", "");
     node.replace("/recorded.txt", "ingress p0_0", "");
     node.heals(
         "ovs-restarted",
         "problem",
-        "hw-offload is set, but none of br-int, p0_0 has the ingress qdisc",
+        "hw-offload is set, but none of p0_0 has the ingress qdisc",
         &[RESTART],
     );
+    // somebody took it from one port
+    node.vsctl("add-port br-int p0_1");
+    node.is_well("ovs-restarted");
+    node.replace("/recorded.txt", "ingress p0_1", "");
+    node.heals("ovs-restarted", "problem", "was removed from p0_1", &[RESTART]);
+    // a port that is policed has one for that
+    node.vsctl("set Interface p0_1 ingress_policing_rate=1000");
+    node.replace("/recorded.txt", "ingress p0_0", "");
+    node.says("ovs-restarted", "problem", "none of p0_0 has");
     // in Kube-OVN's pod, whose script sets the key whenever it starts
     node.vsctl("set Open_vSwitch . other_config:hw-offload=false");
     let pid = fs::read_to_string(node.path("/run/openvswitch/ovs-vswitchd.pid")).unwrap();

@@ -77,7 +77,11 @@ fn records() {
     );
     write(true);
     let found = node.says("records", "warning", "has ended and is not wholly given back");
-    assert_eq!(found.remedy, ["kube-ovn-offload gc"], "done in the lab's guest");
+    assert_eq!(
+        found.remedy,
+        ["kube-ovn-offload gc"],
+        "tests/lab/doctor-guest.sh does it, and node-guest.sh with daemon and OVSDB down"
+    );
     write(false);
     fs::rename(&netns, node.path("/run/netns/away")).unwrap();
     let found = node.says("records", "warning", "whose network namespace /run/netns/pod1 is gone");

@@ -1,5 +1,7 @@
 //! Open vSwitch.
 
+use std::collections::BTreeSet;
+
 use kube_ovn::ovs::BRIDGE;
 
 use super::{one, renew_pods};
@@ -29,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "ovs-restarted",
-        what: "ovs-vswitchd has been restarted since, and does offload",
+        what: "ovs-vswitchd has taken that, and does offload",
         look: restarted,
     },
     Check {
@@ -118,15 +120,30 @@ fn has_dpdk_nic(facts: &Facts) -> bool {
     drivers.into_iter().any(|driver| driver == "xsc-pci")
 }
 
+/// As Open vSwitch reads a boolean (`smap_get_bool`, lib/smap.c).
+fn is_told(database: &Database) -> bool {
+    let value = database.other_config.get("hw-offload");
+    value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
 fn hw_offload(facts: &Facts) -> Vec<Finding> {
     with(facts, |database| {
-        let found = match database.other_config.get("hw-offload").map(String::as_str) {
-            Some("true") => return Finding::ok("Open_vSwitch other_config:hw-offload=true"),
+        if is_told(database) {
+            return Finding::ok("Open_vSwitch other_config:hw-offload=true");
+        }
+        let found = match database.other_config.get("hw-offload") {
             Some(other) => format!("{other:?}"),
             None => "not set".to_owned(),
         };
+        let ingress = facts.ovs.ingress.as_ref();
+        let still = ingress.is_ok_and(|ingress| !telling(facts, database, ingress).0.is_empty());
         let finding = Finding::problem(format!(
-            "Open_vSwitch other_config:hw-offload is {found}, expected true"
+            "Open_vSwitch other_config:hw-offload is {found}, expected true{}",
+            if still {
+                "; ports still have the ingress qdisc of an ovs-vswitchd that offloads, which ends when that is started anew"
+            } else {
+                ""
+            }
         ));
         if facts.ovs.is_in_pod {
             // its script sets the key anew whenever it starts (dist/images/start-ovs.sh), so the pod must be told
@@ -144,12 +161,24 @@ fn hw_offload(facts: &Facts) -> Vec<Finding> {
     })
 }
 
-/// ovs-vswitchd reads hw-offload once, when it starts, and tells nobody. But with it each port of the kernel's data path gets an ingress
-/// or clsact qdisc at once (`netdev_tc_init_flow_api`, lib/netdev-offload-tc.c), and without it none. One that is started without the key leaves those of
-/// the one before: that there are some is a sign, and that there is none a proof.
+/// The ports of br-int by whose ingress qdiscs it can be told whether ovs-vswitchd offloads: with and without.
+///
+/// When it offloads, it gives one to each port, at once (`netdev_tc_init_flow_api`, lib/netdev-offload-tc.c). One that does not takes
+/// those away that an earlier one has left, when it configures the port (`netdev_linux_set_policing`, lib/netdev-linux.c), except from
+/// ports that it made itself (the lab shows both); and it gives one to a port that is to be policed.
+fn telling<'a>(facts: &'a Facts, database: &'a Database, ingress: &BTreeSet<String>) -> (Vec<&'a str>, Vec<&'a str>) {
+    let ports = database.bridge.iter().flat_map(|bridge| &bridge.ports);
+    ports
+        .filter(|port| !port.is_internal && !port.is_policed && facts.ovs.netdevs.contains_key(&port.name))
+        .map(|port| port.name.as_str())
+        .partition(|name| ingress.contains(*name))
+}
+
+/// ovs-vswitchd looks at hw-offload all the time until it is true, whatever its manual says of restarts, and never again afterwards
+/// (`netdev_set_flow_api_enabled`, lib/netdev-offload.c, from 2.17 to 3.6; `dpif_offload_set_global_cfg` in 3.7).
 fn restarted(facts: &Facts) -> Vec<Finding> {
     with(facts, |database| {
-        if database.other_config.get("hw-offload").map(String::as_str) != Some("true") {
+        if !is_told(database) {
             return Finding::irrelevant("hw-offload is not set: see ovs-hw-offload");
         }
         if database
@@ -159,20 +188,39 @@ fn restarted(facts: &Facts) -> Vec<Finding> {
         {
             return Finding::irrelevant(format!("{BRIDGE} is not in the kernel's data path: see br-int"));
         }
-        let all = facts.ovs.netdevs.len();
-        match &facts.ovs.ingress {
-            Err(why) => Finding::unknown(why),
-            Ok(_) if all == 0 => Finding::unknown("no port of br-int is a netdev of this host, by which it could be told"),
-            Ok(with) if with.is_empty() => Finding::problem(format!(
-                "hw-offload is set, but none of {} has the ingress qdisc that ovs-vswitchd gives to ports when it offloads: it has not been \
-                 restarted since the key was set",
-                few(facts.ovs.netdevs.keys())
-            ))
-            .remedy(restart(facts))
-            .note("flows of pods without offload stand still for a moment, too"),
-            Ok(with) => Finding::ok(format!(
-                "{} of {all} ports of {BRIDGE} have the ingress qdisc of an ovs-vswitchd that offloads, or did before it was started last",
+        if facts.ovs.vswitchd.is_err() {
+            return Finding::unknown("ovs-vswitchd does not answer: see ovs-vswitchd");
+        }
+        let wrong = |what: String| {
+            Finding::problem(what)
+                .remedy(restart(facts))
+                .note("flows of pods without offload stand still for a moment, too")
+        };
+        if facts.ovs.offloads == Some(false) {
+            return wrong(
+                "hw-offload is set, but ovs-vswitchd says that it does not offload (dpif/offload/show)".to_owned(),
+            );
+        }
+        let ingress = match &facts.ovs.ingress {
+            Ok(ingress) => ingress,
+            Err(why) => return Finding::unknown(why),
+        };
+        match telling(facts, database, ingress) {
+            (with, without) if with.is_empty() && without.is_empty() => Finding::ok(format!(
+                "ovs-vswitchd runs and sees hw-offload; {BRIDGE} has no port as pods have, by which more could be told"
+            )),
+            (with, without) if without.is_empty() => Finding::ok(format!(
+                "each of {} ports of {BRIDGE} has the ingress qdisc of an ovs-vswitchd that offloads",
                 with.len()
+            )),
+            (with, without) if with.is_empty() => wrong(format!(
+                "hw-offload is set, but none of {} has the ingress qdisc that ovs-vswitchd gives to ports when it offloads: it has not taken \
+                 the key, or they were removed",
+                few(&without)
+            )),
+            (_, without) => wrong(format!(
+                "the ingress qdisc that ovs-vswitchd gives to ports was removed from {}, and what comes in there stays in the kernel's data path",
+                few(&without)
             )),
         }
     })

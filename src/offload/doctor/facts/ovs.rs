@@ -19,6 +19,8 @@ const MAX_CGROUP: u64 = 64 * 1024;
 pub(in super::super) struct Ovs {
     /// What ovs-vswitchd says that it is.
     pub(in super::super) vswitchd: Asked<String>,
+    /// Whether it says that it offloads; `None` when it can't say.
+    pub(in super::super) offloads: Option<bool>,
     /// It runs in a pod, as Kube-OVN's does.
     pub(in super::super) is_in_pod: bool,
     pub(in super::super) database: Asked<Database>,
@@ -50,6 +52,10 @@ pub(in super::super) struct Bridge {
 /// A port of br-int with one interface.
 pub(in super::super) struct Port {
     pub(in super::super) name: String,
+    /// Open vSwitch made the netdev.
+    pub(in super::super) is_internal: bool,
+    /// What comes in by it is limited (`ingress_policing_rate`).
+    pub(in super::super) is_policed: bool,
     pub(in super::super) external_ids: BTreeMap<String, String>,
     /// What ovs-vswitchd says is wrong.
     pub(in super::super) error: String,
@@ -80,6 +86,10 @@ pub(super) async fn gather(place: &Place, sysfs: &Sysfs, source: &Asked<Source>)
     let ovs = ovs::Ovs::at(&place.path(ovs::DIRECTORY));
     let database = database(place, source, &ovs).await;
     let vswitchd = ovs.vswitchd_version(Instant::now() + PATIENCE).await;
+    let offloads = match &vswitchd {
+        Ok(_) => ovs.says_it_offloads(Instant::now() + PATIENCE).await.ok().flatten(),
+        Err(_) => None,
+    };
     let bridge = database.as_ref().ok().and_then(|database| database.bridge.as_ref());
     let mut netdevs = BTreeMap::new();
     for name in bridge
@@ -111,6 +121,7 @@ pub(super) async fn gather(place: &Place, sysfs: &Sysfs, source: &Asked<Source>)
     };
     Ovs {
         vswitchd: vswitchd.map_err(|error| error.to_string()),
+        offloads,
         is_in_pod: is_in_pod(place),
         database,
         netdevs,
@@ -135,7 +146,14 @@ async fn database(place: &Place, source: &Asked<Source>, ovs: &ovs::Ovs) -> Aske
         },
         Select {
             table: "Interface",
-            columns: &["_uuid", "name", "external_ids", "error"],
+            columns: &[
+                "_uuid",
+                "name",
+                "type",
+                "ingress_policing_rate",
+                "external_ids",
+                "error",
+            ],
         },
         Select {
             table: "Mirror",
@@ -193,6 +211,8 @@ fn port(place: &Place, source: &Asked<Source>, row: &Row) -> Port {
     });
     Port {
         name: row.text("name"),
+        is_internal: row.text("type") == "internal",
+        is_policed: row.integer("ingress_policing_rate").is_some_and(|rate| rate > 0),
         error: row.text("error"),
         external_ids,
         has_netns,
