@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -43,6 +44,12 @@ pub(crate) fn is_awaited() -> bool {
 /// A process that is started without a stdout gets /dev/null from Rust's runtime, open for reading and writing
 /// (`sanitize_standard_fds` in std's sys/pal/unix); whoever throws the answer away on purpose opens it for writing only.
 fn is_closed() -> bool {
+    // once: nothing here gives the process another stdout
+    static CLOSED: OnceLock<bool> = OnceLock::new();
+    *CLOSED.get_or_init(is_null_of_the_runtimes)
+}
+
+fn is_null_of_the_runtimes() -> bool {
     let stdout = io::stdout();
     let Ok(metadata) = stdout
         .as_fd()

@@ -1,24 +1,17 @@
 /*
- * What benches/process/process.py can't do itself: start a process from one that is small, so that the parent's memory does
+ * What benches/process/harness.py can't do itself: start a process from one that is small, so that the parent's memory does
  * not count as the child's (the kernel's ru_maxrss begins with that of whoever called execve), and tell what it took.
  *
  *   launch run AT_A_TIME   the jobs on stdin, a line each: file for its stdin, program, NAME=VALUE..., parted by tabs;
- *                          prints for each "wall-ns cpu-us peak-kib status" in the order in which they ended
+ *                          prints for each "number wall-ns cpu-us peak-kib status" in the order in which they ended
  *   launch hold MIB        a neighbour: touches so much memory, says so by a line on stdout, and waits to be killed
- *   FLOOR_SOCKET=S launch  what an ADD can't do without, as system calls: the pod's namespace and back, one netlink request, and
- *                          stdin sent to the daemon
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,7 +86,7 @@ static int run(int at_a_time)
         running--;
         for (int i = 0; i < begun; i++)
             if (jobs[i].pid == pid)
-                printf("%lld %lld %ld %d\n", ended - jobs[i].began,
+                printf("%d %lld %lld %ld %d\n", i, ended - jobs[i].began,
                        (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000LL + used.ru_utime.tv_usec +
                            used.ru_stime.tv_usec,
                        used.ru_maxrss, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
@@ -114,43 +107,12 @@ static int hold(size_t bytes)
     return memory[0] - 1;
 }
 
-static int floor_of_add(const char *path)
-{
-    static char body[8192], message[16384], reply[65536];
-    struct sockaddr_un daemon = {.sun_family = AF_UNIX};
-    struct { struct nlmsghdr head; struct ifinfomsg link; } ask = {
-        {.nlmsg_len = sizeof ask, .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST}, {.ifi_index = 1}};
-    int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd, length;
-    int pod = open(getenv("CNI_NETNS"), O_RDONLY | O_CLOEXEC);
-
-    if (own < 0 || pod < 0 || setns(pod, CLONE_NEWNET))
-        die("netns");
-    fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (fd < 0 || send(fd, &ask, sizeof ask, 0) < 0 || recv(fd, reply, sizeof reply, 0) < 0)
-        die("netlink");
-    if (setns(own, CLONE_NEWNET))
-        die("netns");
-    length = (int)fread(body, 1, sizeof body, stdin);
-    length = snprintf(message, sizeof message,
-                      "POST /api/v1/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%.*s",
-                      length, length, body);
-    strncpy(daemon.sun_path, path, sizeof daemon.sun_path - 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&daemon, sizeof daemon) || write(fd, message, length) != length ||
-        read(fd, reply, sizeof reply) <= 0)
-        die("daemon");
-    return 0;
-}
-
 int main(int count, char **words)
 {
     if (count == 3 && !strcmp(words[1], "run"))
         return run(atoi(words[2]));
     if (count == 3 && !strcmp(words[1], "hold"))
         return hold((size_t)atol(words[2]) << 20);
-    /* an ADD is started without arguments */
-    if (getenv("FLOOR_SOCKET"))
-        return floor_of_add(getenv("FLOOR_SOCKET"));
     fprintf(stderr, "see the head of benches/process/launch.c\n");
     return 2;
 }

@@ -1,7 +1,9 @@
 //! Taking a VF to a pod and giving it back: the steps, their order, and what is written down before each.
 //!
 //! ```text
-//! take      lock the VF, end a dead holder, resolve, snapshot, write the record   (nothing is changed yet)
+//! hold      lock the VF, end a dead holder, resolve
+//!           … the verb asks whether the node wants it …
+//! take      snapshot, write the record   (nothing is changed yet)
 //! prepare   pod's IPv6 sysctls, stale port of the representor, the attempt's name
 //!           … the verb asks the daemon …
 //! plumb     only when the daemon left the VF to us: one move, then MAC, MTU, addresses, routes
@@ -40,9 +42,9 @@ pub use error::{Error, Kind};
 pub use locate::vf_of_interface;
 pub use machine::{administer_mac, administered_mac};
 pub use plumb::plumb;
-pub use port::NO_NETNS;
+pub use port::{NO_NETNS, expected_port};
 pub use prepare::prepare;
-pub use take::{Taken, refuse_taken_interface, refuse_taken_port_name, take};
+pub use take::{Held, Taken, hold, refuse_taken_interface, refuse_taken_port_name, take};
 pub use undo::undo;
 pub use verify::{Expectation, Inspection, inspect, interface, representor_of, verify};
 

@@ -6,7 +6,7 @@ use super::{Error, World};
 use crate::daemon::{Client, Request};
 use crate::net::{Link, Stack};
 use crate::ovs::{Expected, Removal};
-use crate::state::Record;
+use crate::state::{Claim, Record};
 use crate::types::PciAddress;
 
 const POLL: Duration = Duration::from_millis(20);
@@ -46,6 +46,19 @@ pub(crate) const NO_PROVIDER: &str = "none";
 /// Stands for a namespace in requests to the daemon; never a path.
 pub const NO_NETNS: &str = "none";
 
+/// The port of an attachment, as Open vSwitch's database should have it.
+#[must_use]
+pub fn expected_port(claim: &Claim) -> Expected<'_> {
+    Expected {
+        container: &claim.container,
+        ifname: &claim.ifname,
+        namespace: &claim.pod.namespace,
+        pod: &claim.pod.name,
+        provider: &claim.provider,
+        netns: &claim.netns,
+    }
+}
+
 /// Takes the port of an attachment out of its bridge, and sees that it is out.
 ///
 /// That is the daemon's work, which also forgets the pod's other settings. When it is down, or says that it did and did not
@@ -61,16 +74,8 @@ pub(super) async fn remove<S: Stack>(
         return Ok(()); // the datapath has let go of the representor
     }
     let claim = &record.claim;
-    let expected = Expected {
-        container: &claim.container,
-        ifname: &claim.ifname,
-        namespace: &claim.pod.namespace,
-        pod: &claim.pod.name,
-        provider: &claim.provider,
-        netns: &claim.netns,
-    };
     let deadline = world.end.min(Instant::now() + world.patience.ovsdb);
-    match (world.ovs.remove_port(&expected, deadline).await, by_daemon) {
+    match (world.ovs.remove_port(&expected_port(claim), deadline).await, by_daemon) {
         (Ok(Removal::Removed), said) => {
             let why = said.map_or_else(|e| e.to_string(), |()| "it left the port".to_owned());
             log::warn!("kube-ovn-daemon did not remove the port, so it was removed from OVSDB: {why}");

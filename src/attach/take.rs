@@ -41,13 +41,23 @@ impl<S: Stack> Taken<S> {
     }
 }
 
-/// Makes the VF ours: on an error, nothing was changed and no record is left. `vf_driver` is the netconf's.
-pub async fn take<S: Stack>(
+/// A VF that nobody else has or works on, and as it was found: what may still be asked of it before it is taken.
+pub struct Held<S> {
+    /// It and its representor.
+    pub found: Resolved,
+    claim: Claim,
+    vfio: Option<String>,
+    pod: S,
+    lock: Lock,
+}
+
+/// Locks the VF and looks at it; an attachment of it that has ended is given back first. `vf_driver` is the netconf's.
+pub async fn hold<S: Stack>(
     world: &World<S>,
-    claim: &Claim,
+    claim: Claim,
     vf_driver: &str,
     lock_deadline: Instant,
-) -> Result<Taken<S>, Error> {
+) -> Result<Held<S>, Error> {
     let pod = world.host.open(&claim.netns)?;
     if pod.id() == world.host.id() {
         return Err(Error::OwnNetns {
@@ -57,21 +67,40 @@ pub async fn take<S: Stack>(
     }
     // asked before the lock, so that a wrong address does not leave a lock file behind
     world.sysfs.vf(&claim.device)?;
-    refuse_second_interface(world, claim)?;
+    refuse_second_interface(world, &claim)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
-    end_dead_holder(world, claim, &lock, lock_deadline).await?;
+    end_dead_holder(world, &claim, &lock, lock_deadline).await?;
     refuse_taken_interface(&pod, &claim.netns, &claim.ifname).await?;
     let found = world.resolve(&claim.device)?;
-    let vfio = vfio_driver(claim, &found, vf_driver)?;
+    let vfio = vfio_driver(&claim, &found, vf_driver)?;
+    Ok(Held {
+        found,
+        claim,
+        vfio,
+        pod,
+        lock,
+    })
+}
+
+/// Makes the VF ours: on an error, nothing was changed and no record is left. Links are looked at anew by their indices, which
+/// the kernel gives to no other link.
+pub async fn take<S: Stack>(world: &World<S>, held: Held<S>) -> Result<Taken<S>, Error> {
+    let Held {
+        found,
+        claim,
+        vfio,
+        pod,
+        lock,
+    } = held;
     let vf = match vfio {
         Some(_) => None,
         None => {
-            let link = fresh(world, &the_netdev(world, claim, &found).await?).await?;
+            let link = fresh(world, &the_netdev(world, &claim, &found).await?).await?;
             Some(with_addresses(world, before(&link)).await?)
         }
     };
     let representor_link = fresh(world, &found.representor.netdev).await?;
-    refuse_foreign_port(world, claim, &representor_link, vfio.is_some()).await?;
+    refuse_foreign_port(world, &claim, &representor_link, vfio.is_some()).await?;
     refuse_taken_port_name(
         &world.host,
         &claim.container,
@@ -82,7 +111,6 @@ pub async fn take<S: Stack>(
     let record = Record {
         format: FORMAT,
         stage: Stage::Preparing,
-        claim: claim.clone(),
         netns_id: pod.id(),
         pf: found.pf.clone(),
         vf_index: found.number,
@@ -92,6 +120,7 @@ pub async fn take<S: Stack>(
         attempt: attempt_name()?,
         ending: false,
         asked: None,
+        claim,
     };
     if let Err(error) = world.store.write(&record) {
         // the way to the record may be there, and leads nowhere
@@ -247,8 +276,8 @@ fn held(claim: &Claim, record: &Record) -> Error {
 /// The VF's one netdev in the host's namespace; waits for one that is still coming home from a pod.
 async fn the_netdev<S: Stack>(world: &World<S>, claim: &Claim, found: &Resolved) -> Result<Netdev, Error> {
     let start = Instant::now();
+    let mut netdevs = found.netdevs.clone();
     loop {
-        let netdevs = world.sysfs.netdevs(&claim.device)?;
         match netdevs.as_slice() {
             [one] => return Ok(one.clone()),
             [] if start.elapsed() < world.patience.vf_return => tokio::time::sleep(POLL).await,
@@ -268,6 +297,7 @@ async fn the_netdev<S: Stack>(world: &World<S>, claim: &Claim, found: &Resolved)
                 });
             }
         }
+        netdevs = world.sysfs.netdevs(&claim.device)?;
     }
 }
 

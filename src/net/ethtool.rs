@@ -26,8 +26,26 @@ const FEATURE: &str = "hw-tc-offload";
 
 /// Whether hw-tc-offload is on for a link in this thread's network namespace; `None` when the kernel does not tell.
 pub fn tc_offload(index: u32) -> Result<Option<bool>, Error> {
+    Ethtool::open()?.tc_offload(index)
+}
+
+/// A socket for several questions, in the network namespace of the thread that opened it.
+pub struct Ethtool(Genl);
+
+impl Ethtool {
+    /// Opens it.
+    pub fn open() -> Result<Self, Error> {
+        Genl::open("ethtool").map(Self)
+    }
+
+    /// As [`tc_offload`].
+    pub fn tc_offload(&self, index: u32) -> Result<Option<bool>, Error> {
+        features(&self.0, index)
+    }
+}
+
+fn features(genl: &Genl, index: u32) -> Result<Option<bool>, Error> {
     let what = format!("ethtool features of link {index}");
-    let genl = Genl::open("ethtool")?;
     let mut header = Vec::new();
     genl::put(&mut header, A_HEADER_DEV_INDEX, &index.to_ne_bytes());
     let mut payload = Vec::new();

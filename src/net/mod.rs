@@ -26,7 +26,7 @@ use crate::types::{IfName, Mac, NetnsId};
 pub use datapath::shares_recirculation;
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
-pub use ethtool::{set_tc_offload, tc_offload};
+pub use ethtool::{Ethtool, set_tc_offload, tc_offload};
 pub use link::{Address, Link, LinkChange};
 pub use netlink::{Netlink, extended_ack, route_by};
 pub use netns::Netns;

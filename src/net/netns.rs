@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::ThreadId;
 
 use super::Error;
 use crate::types::NetnsId;
@@ -22,6 +23,8 @@ pub struct Netns {
     file: File,
     id: NetnsId,
     path: PathBuf,
+    /// The thread that was in it when it was opened, and has been since: no thread of ours leaves its namespace and lives on.
+    home: Option<ThreadId>,
 }
 
 impl Netns {
@@ -60,12 +63,17 @@ impl Netns {
             file,
             id,
             path: path.to_owned(),
+            home: None,
         })
     }
 
     /// The namespace that this thread is in.
     pub fn own() -> Result<Self, Error> {
-        Self::open(Path::new("/proc/thread-self/ns/net"))
+        let own = Self::open(Path::new("/proc/thread-self/ns/net"))?;
+        Ok(Self {
+            home: Some(std::thread::current().id()),
+            ..own
+        })
     }
 
     /// Its identity.
@@ -74,9 +82,17 @@ impl Netns {
         self.id
     }
 
-    /// Runs `work` on a thread of its own that has entered this namespace, so that no failure can leave the
-    /// program in the wrong one. Sockets made there stay in the namespace; /proc/sys/net follows the thread.
+    /// Runs `work` in this namespace. Sockets made there stay in the namespace; /proc/sys/net follows the thread.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        if self.home == Some(std::thread::current().id()) {
+            return Ok(work()); // a thread takes some twenty system calls and its own heap
+        }
+        self.apart(work)
+    }
+
+    /// Runs `work` on a thread of its own that has entered this namespace, so that no failure can leave the
+    /// program in the wrong one.
+    fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let entered = std::thread::scope(|scope| {
             scope
                 .spawn(|| match setns(&self.file, CloneFlags::CLONE_NEWNET) {
@@ -103,7 +119,7 @@ impl Netns {
     /// namespace in which it was mounted (`sysfs_init_fs_context`, fs/sysfs/mount.c). It is mounted over /sys in a mount
     /// namespace of the thread's own, and goes with that.
     pub fn with_sysfs<T: Send>(&self, work: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
-        self.run(|| match mount_sysfs() {
+        self.apart(|| match mount_sysfs() {
             Ok(()) => Ok(work(Path::new("/sys"))),
             Err(errno) => Err(Error::Kernel {
                 what: format!("mount the sysfs of network namespace {}", self.path.display()),

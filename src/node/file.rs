@@ -1,6 +1,6 @@
 //! Files of root's: opened without following links, and looked at before they are believed.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
+
+/// How much room is made for a file before it is read.
+const MAX_AT_ONCE: usize = 64 * 1024;
 
 /// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +53,9 @@ pub(super) fn read_in(directory: &File, name: &Path, most: u64) -> Result<Option
         Err(Errno::ELOOP) => return Err(Unfit::Unsafe("it is a symbolic link".to_owned())),
         Err(other) => return Err(other.into()),
     };
-    regular(&file, 0o022)?;
-    let mut bytes = Vec::new();
+    let size = regular(&file, 0o022)?;
+    // room for all of it, and for the end to be seen, or it is read in many small pieces; a file may lie about its size
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(most) + 1).unwrap_or_default().min(MAX_AT_ONCE));
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(Unfit::TooLarge(most));
@@ -114,10 +118,13 @@ pub(super) fn held(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<Option
 
 /// Who else than root can write to it, as the end of a sentence. Our own user is root wherever the plugin can do its work.
 pub(super) fn writable(file: &File, others: u32) -> io::Result<Option<String>> {
-    let metadata = file.metadata()?;
+    Ok(writable_by(&file.metadata()?, others))
+}
+
+fn writable_by(metadata: &Metadata, others: u32) -> Option<String> {
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if owner != nix::unistd::geteuid().as_raw() {
-        return Ok(Some(format!("belongs to user {owner}")));
+        return Some(format!("belongs to user {owner}"));
     }
     let who = if others & 0o020 == 0 {
         "others"
@@ -125,16 +132,18 @@ pub(super) fn writable(file: &File, others: u32) -> io::Result<Option<String>> {
         "group and others"
     };
     let writable = mode & others != 0;
-    Ok(writable.then(|| format!("has mode {mode:o}, expected no write permission for {who}")))
+    writable.then(|| format!("has mode {mode:o}, expected no write permission for {who}"))
 }
 
-fn regular(file: &File, others: u32) -> Result<(), Unfit> {
-    if !file.metadata()?.is_file() {
+/// Its size.
+fn regular(file: &File, others: u32) -> Result<u64, Unfit> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(Unfit::Unsafe("it is no regular file".to_owned()));
     }
-    match writable(file, others)? {
+    match writable_by(&metadata, others) {
         Some(why) => Err(Unfit::Unsafe(format!("it {why}"))),
-        None => Ok(()),
+        None => Ok(metadata.len()),
     }
 }
 

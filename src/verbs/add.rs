@@ -9,6 +9,7 @@ use crate::daemon::{self, Client, Reply, Request};
 use crate::log::step;
 use crate::net::{self, Netlink, Netns, Stack};
 use crate::node::Settings;
+use crate::resolve::Resolved;
 use crate::state::{self, BootTime, Stage, Store};
 use crate::types::{DeviceId, PciAddress};
 
@@ -35,8 +36,8 @@ pub async fn add(mut call: Call, settings: &Settings, clock: Clock, caller: &Cal
             let device = pci_vf(text)?;
             policy::allocation(call, &device, settings.config.allocation)?;
             let mut world = this_host(clock).map_err(|e| failure(&e))?;
-            policy::offload(&world, &device, settings.config.offload).await?;
-            let result = add_vf(&world, call, &device, clock, caller).await;
+            let wanted = async |found: &Resolved| policy::offload(&world, found, settings.config.offload).await;
+            let result = add_vf(&world, call, &device, clock, caller, wanted).await;
             pending::go_on_in(&mut world, Some(&device)).await;
             result
         }
@@ -118,17 +119,20 @@ async fn add_without_device(
     taken
 }
 
+/// `wanted`: whether the node wants the VF as it was found, asked before anything is done to it.
 pub(super) async fn add_vf<S: Stack>(
     world: &World<S>,
     call: &Call,
     device: &PciAddress,
     clock: Clock,
     caller: &Caller<'_>,
+    wanted: impl AsyncFnOnce(&Resolved) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     call.conf.socket()?;
-    let claim = claim_of(call, device);
-    let taken = attach::take(world, &claim, &call.conf.vf_driver, clock.lock());
-    let mut taken = step("take", taken).await.map_err(failed)?;
+    let held = attach::hold(world, claim_of(call, device), &call.conf.vf_driver, clock.lock());
+    let held = step("take", held).await.map_err(failed)?;
+    wanted(&held.found).await?;
+    let mut taken = step("record", attach::take(world, held)).await.map_err(failed)?;
     let given = match steps(world, call, &mut taken, clock, caller).await {
         Ok(result) => caller.take(&result),
         Err(cause) => Err(cause),

@@ -190,19 +190,13 @@ async fn port(ovs: &Ovs, expected: &Expected<'_>) -> Result<Option<Port>, String
 pub async fn check_record(record: &Record, deadlines: &Deadlines) -> Result<Vec<String>, Failure> {
     let world = this_host(Clock::of_del(deadlines)).map_err(failed)?;
     let claim = &record.claim;
-    let expected = Expected {
-        container: &claim.container,
-        ifname: &claim.ifname,
-        namespace: &claim.pod.namespace,
-        pod: &claim.pod.name,
-        provider: &claim.provider,
-        netns: &claim.netns,
-    };
     let mut findings = Vec::new();
-    let port = port(&world.ovs, &expected).await.unwrap_or_else(|why| {
-        findings.push(why);
-        None
-    });
+    let port = port(&world.ovs, &attach::expected_port(claim))
+        .await
+        .unwrap_or_else(|why| {
+            findings.push(why);
+            None
+        });
     match world.host.open(&claim.netns) {
         Ok(pod) => recorded_in(&world, record, &pod, port.as_ref(), &mut findings).await?,
         Err(why) => findings.push(why.to_string()),

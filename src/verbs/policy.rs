@@ -1,14 +1,13 @@
 //! What the node's settings say about a device that a pod is to get.
 
-use std::path::Path;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use crate::attach::World;
 use crate::cni::{Call, Code, Failure};
-use crate::net::{self, Netlink};
+use crate::net::{self, Ethtool, Netlink};
 use crate::node::{self, Allocation, DeviceFacts, Offload, Unallocated};
-use crate::ovs::{self, Ovs};
-use crate::resolve;
+use crate::resolve::{self, Resolved};
 use crate::state::Record;
 use crate::text::quoted;
 use crate::types::{IfName, Netdev, PciAddress};
@@ -56,22 +55,21 @@ pub(super) fn device_info(call: &Call, record: &Record, representor: &IfName) {
 
 /// Whether the traffic of the device would be offloaded, as far as that can be seen before: hw-tc-offload of the uplink and
 /// of the representor, and hw-offload of Open vSwitch. What keeps the device from being attached at all is told later.
-pub(super) async fn offload(world: &World<Netlink>, device: &PciAddress, policy: Offload) -> Result<(), Failure> {
-    let Ok(found) = world.resolve(device) else {
-        return Ok(());
-    };
+pub(super) async fn offload(world: &World<Netlink>, found: &Resolved, policy: Offload) -> Result<(), Failure> {
+    let device = &found.device;
     let uplink = match &found.uplink {
         Some(netdev) => Ok(netdev.clone()),
         None => resolve::uplink(&world.sysfs, &world.host, &found.pf).map(|uplink| uplink.netdev),
     };
+    let ethtool = Ethtool::open();
     let mut findings = Vec::new();
     match &uplink {
-        Ok(netdev) => findings.extend(tc(netdev, "uplink", &found.pf)),
+        Ok(netdev) => findings.extend(tc(&ethtool, netdev, "uplink", &found.pf)),
         Err(why) => findings.push(format!("the uplink of PF {} can't be told: {why}", found.pf)),
     }
-    findings.extend(tc(&found.representor.netdev, "representor", device));
+    findings.extend(tc(&ethtool, &found.representor.netdev, "representor", device));
     let deadline = Instant::now() + OVS_PATIENCE;
-    findings.extend(match Ovs::at(Path::new(ovs::DIRECTORY)).offload(deadline).await {
+    findings.extend(match world.ovs.offload(deadline).await {
         Ok(state) if state.hw_offload.as_deref() == Some("true") => None,
         Ok(state) => Some(format!(
             "other_config:hw-offload of Open vSwitch is {}, expected true: ovs-vsctl set Open_vSwitch . \
@@ -95,16 +93,19 @@ pub(super) async fn offload(world: &World<Netlink>, device: &PciAddress, policy:
 }
 
 /// What is wrong with hw-tc-offload of a netdev.
-fn tc(netdev: &Netdev, role: &str, of: &PciAddress) -> Option<String> {
+fn tc(ethtool: &Result<Ethtool, net::Error>, netdev: &Netdev, role: &str, of: &impl Display) -> Option<String> {
     let name = &netdev.name;
-    match net::tc_offload(netdev.ifindex) {
+    let untold = |why: &dyn Display| format!("hw-tc-offload of {role} {name} of {of} can't be told: {why}");
+    let ethtool = match ethtool {
+        Ok(ethtool) => ethtool,
+        Err(why) => return Some(untold(why)),
+    };
+    match ethtool.tc_offload(netdev.ifindex) {
         Ok(Some(true)) => None,
         Ok(Some(false)) => Some(format!(
             "hw-tc-offload is off on {role} {name} of {of}: ethtool -K {name} hw-tc-offload on"
         )),
-        Ok(None) => Some(format!(
-            "hw-tc-offload of {role} {name} of {of} can't be told: the kernel has no ethtool netlink"
-        )),
-        Err(why) => Some(format!("hw-tc-offload of {role} {name} of {of} can't be told: {why}")),
+        Ok(None) => Some(untold(&"the kernel has no ethtool netlink")),
+        Err(why) => Some(untold(&why)),
     }
 }

@@ -1,5 +1,6 @@
 //! POST /api/v1/del: handleDel of pkg/daemon/handler.go, releaseVf and deleteNic of `ovs_linux.go`.
 
+use crate::at_once;
 use crate::kernel::{self, Change, NOT_FOUND, Place};
 use crate::nic;
 use crate::ovs;
@@ -60,7 +61,11 @@ pub(crate) fn handle(context: &Context, pods: &Pods, request: &CniRequest) -> Re
 fn delete_nic(context: &Context, request: &CniRequest, pod_name: &str, releases: bool) -> Result<(), Fail> {
     let owner = format!("{}/{pod_name}", request.pod_namespace);
     if context.options.answer_at_once {
-        return nic::nic_names(&request.container_id, &request.if_name).map(|_| ());
+        let (port, _) = nic::nic_names(&request.container_id, &request.if_name)?;
+        return match context.options.bridge {
+            Some(_) => Ok(at_once::detach(&port)?),
+            None => Ok(()),
+        };
     }
     if releases {
         release_vf(context, request, pod_name).map_err(|error| {

@@ -24,6 +24,7 @@ const IFINFOMSG: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
@@ -72,6 +73,9 @@ pub(crate) enum Change<'a> {
     Netns(&'a str),
     /// What the PF administers for a VF.
     VfMac(u32, &'a str),
+    /// Into this bridge; the original's ports are those of Open vSwitch.
+    Bridge(&'a str),
+    NoBridge,
 }
 
 impl Place<'_> {
@@ -131,6 +135,8 @@ impl Place<'_> {
                 let file = netns.insert(File::open(path).map_err(|error| format!("open {path}: {error}"))?);
                 plain().put(IFLA_NET_NS_FD, &file.as_raw_fd().to_ne_bytes())
             }
+            Change::Bridge(bridge) => plain().number(IFLA_MASTER, find(&mut socket, bridge)?.index),
+            Change::NoBridge => plain().number(IFLA_MASTER, 0),
             Change::VfMac(vf, mac) => {
                 let mut value = [&vf.to_ne_bytes(), bytes_of(mac)?.as_slice()].concat();
                 value.resize(4 + VF_MAC, 0);

@@ -4,6 +4,7 @@
 //! README.md beside this file says which line of the original each behaviour comes from.
 
 mod add;
+mod at_once;
 mod container;
 mod del;
 mod devlink;

@@ -1,5 +1,6 @@
 //! configureNic of `pkg/daemon/ovs_linux.go`: the host side of an attachment, and what is rolled back when.
 
+use crate::at_once;
 use crate::container;
 use crate::kernel::{self, Change, NOT_FOUND, Place};
 use crate::ovs;
@@ -92,6 +93,15 @@ pub(crate) fn configure(context: &Context, plan: &Plan) -> Result<Option<Vec<Rou
     }
     if context.options.answer_at_once {
         nic_names(&request.container_id, plan.if_name)?;
+        if let Some(bridge) = context
+            .options
+            .bridge
+            .as_deref()
+            .filter(|_| !request.device_id.is_empty())
+        {
+            let nic = set_up_vf(context, plan)?;
+            at_once::attach(plan, bridge, &nic.host, &nic.container)?;
+        }
         return Ok(planned_routes(plan));
     }
     let nic = if request.device_id.is_empty() {

@@ -7,7 +7,7 @@ use crate::faults::Faults;
 use crate::versions::{self, Version};
 
 const USAGE: &str = "usage: kube-ovn-daemon-emulator --socket PATH --pods FILE
-  [--log FILE] [--annotations FILE] [--ready-file PATH] [--answer-at-once] [--vf-plumbing cni] [--fault LIST]
+  [--log FILE] [--annotations FILE] [--ready-file PATH] [--answer-at-once [--bridge NAME]] [--vf-plumbing cni] [--fault LIST]
   [--daemon-version head|v1.16.2|v1.16.1|v1.15.24|v1.14.41|v1.13.15|v1.12.35]
   [--mtu 1400] [--retry-seconds 20] [--gateway-attempts 3] [--ovn-installed-seconds 30] [--acd-seconds 0] [--gc-seconds 0]";
 
@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) version: &'static Version,
     pub(crate) answer_at_once: bool,
+    /// With that, where the representors of VFs go.
+    pub(crate) bridge: Option<String>,
     pub(crate) attach_only: bool,
     pub(crate) faults: Faults,
     pub(crate) mtu: u32,
@@ -40,6 +42,7 @@ impl Options {
             ready_file: None,
             version: versions::version("head")?,
             answer_at_once: false,
+            bridge: None,
             attach_only: false,
             faults: Faults::default(),
             mtu: 1400,
@@ -62,6 +65,7 @@ impl Options {
                 "--log" => options.log = Some(value.into()),
                 "--annotations" => options.annotations = Some(value.into()),
                 "--ready-file" => options.ready_file = Some(value.into()),
+                "--bridge" => options.bridge = Some(value.clone()),
                 "--vf-plumbing" if value == "cni" => options.attach_only = true,
                 "--daemon-version" => options.version = versions::version(value)?,
                 "--fault" => options.faults = Faults::parse(value)?,

@@ -278,7 +278,8 @@ impl Host {
                 Ok(())
             },
         };
-        self.process(add_vf(&world, &call, &device, clock, &caller)).await
+        self.process(add_vf(&world, &call, &device, clock, &caller, async |_| Ok(())))
+            .await
     }
 
     /// DEL as `super::del` runs it, once it knows which world it is in.
