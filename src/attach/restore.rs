@@ -2,7 +2,6 @@
 
 use nix::errno::Errno;
 
-use super::undo::unless_gone;
 use super::{Error, World};
 use crate::net::{self, Link, LinkChange, Stack};
 use crate::resolve::Resolved;
@@ -194,14 +193,20 @@ pub(super) async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Recor
 }
 
 /// What a driver refuses to take back it will refuse for ever, and a pod that can't end is worse: say it and go on.
-fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
+pub(super) fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
     match result {
         Err(e) if e.is_gone() => Ok(()),
+        other => other,
+    }
+}
+
+fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
+    match result {
         Err(e) if e.is_refusal() => {
             log::warn!("left as it is: {e}");
             Ok(())
         }
-        other => other,
+        other => unless_gone(other),
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::locate::{Place, locate};
-use super::restore::{restore, restore_addresses, restore_admin_mac, strip_in_pod};
+use super::restore::{restore, restore_addresses, restore_admin_mac, strip_in_pod, unless_gone};
 use super::{Error, World, port};
 use crate::net::{self, Link, LinkChange, Stack};
 use crate::state::{Before, Lock, Record, Stage};
@@ -103,13 +103,6 @@ const UP: LinkChange = LinkChange {
 /// Keeps the error of a step in words, and goes on.
 fn note<T, E: std::fmt::Display>(problems: &mut Vec<String>, result: Result<T, E>) -> Option<T> {
     result.map_err(|e| problems.push(e.to_string())).ok()
-}
-
-pub(super) fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
-    match result {
-        Err(e) if e.is_gone() => Ok(()),
-        other => other,
-    }
 }
 
 /// Brings the VF's netdev into the host's namespace, down and under its old name. `None`: it has none any more.
