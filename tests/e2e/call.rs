@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::random::number;
+
 const SIGKILL: i32 = 9;
+/// No call takes longer than ADD's own limit, 200 s; a plugin that has none is killed, and the test fails. `E2E_CALL_SECONDS` may be
+/// another number.
+const LONGEST: usize = 300;
 
 /// Where a node has it.
 pub(crate) const PLUGIN: &str = "/opt/cni/bin/kube-ovn";
@@ -112,6 +120,7 @@ impl Call {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{words:?}: {error}"));
         let mut stdin = child.stdin.take().expect("its stdin");
@@ -128,12 +137,23 @@ impl Call {
 impl Running {
     #[track_caller]
     pub(crate) fn end(self) -> Answer {
-        self.end_or_death().expect("the plugin was killed")
+        self.end_or_death()
+            .expect("the plugin was killed, by the test if it took too long")
     }
 
     /// `None`: it was killed.
     pub(crate) fn end_or_death(self) -> Option<Answer> {
+        let limit = Duration::from_secs(number("E2E_CALL_SECONDS", LONGEST) as u64);
+        let group = Pid::from_raw(self.child.id().try_into().expect("a process ID"));
+        let (ended, end) = mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = killpg(group, Signal::SIGKILL);
+            }
+        });
         let output = self.child.wait_with_output().expect("wait for the plugin");
+        drop(ended);
+        watchdog.join().expect("the watchdog");
         if output.status.signal() == Some(SIGKILL) {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::daemon::ATTACH_ONLY;
 use crate::lab::Lab;
 use crate::nic::{self, Vf};
 use crate::pod::Pod;
-use crate::random::Random;
+use crate::random::{Random, number};
 
 /// What happens to one pod.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +93,6 @@ fn live(pod: &Pod, vf: &Vf, fate: Fate) -> Vec<String> {
     }
     del(pod, vf, &mut honest);
     honest
-}
-
-fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{variable} is a number"))
-    })
 }
 
 /// All VFs of the node, round after round; `E2E_ROUNDS` may be another number.

@@ -39,3 +39,10 @@ impl Random {
 pub(crate) fn long_run() -> bool {
     std::env::var_os("E2E_LONG").is_some()
 }
+
+/// A number that the environment may give.
+pub(crate) fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{variable} is a number"))
+    })
+}

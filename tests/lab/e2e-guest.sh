@@ -2,7 +2,7 @@
 # e2e-guest.sh TEST_EXECUTABLE EMULATOR KUBE_OVN [ARG...]: the guest's part of the end-to-end tests: the node of world.sh, then the
 # tests one by one, for they share it. They find in their environment the variables of world.sh and
 #   WORLD_EMULATOR, WORLD_KUBE_OVN, WORLD_THIN_CLIENT   the executables, of which the last is beside the first
-# WORLD_VFS, and E2E_SEED, E2E_LONG and E2E_ROUNDS of the tests, may be set before.
+# WORLD_VFS, and E2E_SEED, E2E_LONG, E2E_ROUNDS and E2E_CALL_SECONDS of the tests, may be set before.
 set -euo pipefail
 # shellcheck source=tests/lab/world.sh
 . "$LAB_DIR/world.sh"
