@@ -1,5 +1,5 @@
 # Sourced by the scripts that run the tests of tests/e2e in the lab's guest, after packages.sh and in the repository's folder:
-#   build_libcni_driver             sets libcni_driver
+#   build_callers                   installs the runtimes of tests/callers, which the guest has from this machine; sets libcni_driver
 #   build_end_to_end                prepares the lab's cache, builds all that the guest needs; sets kube_ovn, examples, end_to_end and
 #                                   libcni_driver
 #   in_guest SETTING... -- ARG...   runs them: the settings are variables of tests/lab/e2e-guest.sh, the arguments a test executable's.
@@ -9,9 +9,9 @@
 
 cache=${LAB_CACHE:-$PWD/.lab}
 
-# the driver of libcni that the tests of runtimes use, on the machine and in the guest: without a C library
-build_libcni_driver() {
-    install_packages golang-go golang-github-appc-cni-dev busybox-static || return
+# the driver is without a C library: it runs on the machine and in the guest
+build_callers() {
+    install_packages golang-go golang-github-appc-cni-dev containernetworking-plugins podman containerd runc conmon iptables busybox-static curl || return
     mkdir -p target/callers
     libcni_driver=$PWD/target/callers/libcni-driver
     GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$PWD/target/callers/cache CGO_ENABLED=0 \
@@ -20,7 +20,7 @@ build_libcni_driver() {
 
 build_end_to_end() {
     tests/lab/prepare.sh "$cache" || return
-    build_libcni_driver || return
+    build_callers || return
     kube_ovn=$(scripts/build --example kube-ovn-daemon-emulator --example thin-client) || return
     examples=${kube_ovn%/*}/examples
     end_to_end=$(cargo test --locked --no-run --test e2e --message-format=json |

@@ -6,36 +6,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cri::{Cri, Sandbox, Status};
-use crate::{assert_gone, conflist, get, host};
-
-const CGROUP: &str = "/kube-ovn-callers-containerd";
-const SOCKET: &str = "/run/containerd/containerd.sock";
-
-const CONFIG: &str = r#"
-version = 2
-[grpc]
-  address = "/run/containerd/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "localhost/pause:1"
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/containerd/net.d"
-"#;
+use crate::runtimes::{CONTAINERD_CGROUP, CONTAINERD_CONFIG, CONTAINERD_NETWORKS, IMPORT, conflist};
+use crate::{assert_gone, get, host};
 
 /// A running containerd, which ends with this value.
 struct Containerd(Child);
 
 impl Containerd {
     fn start(cri: &Cri) -> Self {
-        host().sh("mkdir -p /etc/containerd/net.d");
-        std::fs::write(host().path("/etc/containerd/config.toml"), CONFIG).unwrap();
+        host().sh(&format!("mkdir -p {CONTAINERD_NETWORKS}"));
+        std::fs::write(host().path("/etc/containerd/config.toml"), CONTAINERD_CONFIG).unwrap();
         std::fs::write(
-            host().path("/etc/containerd/net.d/01.conflist"),
-            conflist("kube-ovn", "0.3.1", "kube-ovn"),
+            host().path(&format!("{CONTAINERD_NETWORKS}/01.conflist")),
+            conflist("kube-ovn", "0.3.1", "kube-ovn", &json!({})).to_string(),
         )
         .unwrap();
         let log = std::fs::File::create(host().path("/run/world/containerd.log")).unwrap();
@@ -47,7 +30,7 @@ impl Containerd {
             .spawn()
             .unwrap();
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !cri.is_up() {
+        while cri.configuration().is_none() {
             assert!(
                 Instant::now() < deadline,
                 "{}",
@@ -55,13 +38,7 @@ impl Containerd {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
-        // a pause image: the same files, and a command
-        host().sh(
-            "podman --root /tmp/podman --runroot /tmp/podman.run --storage-driver vfs import -c 'CMD [\"/bin/httpd\",\"-f\",\"-p\",\"80\",\"-h\",\"/www\"]' \
-             /tmp/image.tar localhost/pause:1 2> /dev/null
-             podman --root /tmp/podman --runroot /tmp/podman.run --storage-driver vfs save -q --format docker-archive -o /tmp/pause.tar localhost/pause:1
-             ctr -n k8s.io images import /tmp/pause.tar",
-        );
+        host().sh(IMPORT);
         Self(process)
     }
 }
@@ -81,16 +58,15 @@ fn asked(pod: &str) -> Vec<Value> {
 #[test]
 fn a_pods_sandbox_from_its_beginning_to_its_end() {
     let cri = Cri {
-        host: host(),
-        socket: SOCKET,
+        inside: host().inside(),
     };
     let containerd = Containerd::start(&cri);
     let ip = host().annotate("default/web", "ovn", &json!({}));
     let sandbox = |name, uid| Sandbox {
         name,
         uid,
-        cgroup: CGROUP,
-        port: 22_080,
+        cgroup: CONTAINERD_CGROUP,
+        port: Some(22_080),
     };
     let id = cri.run(&sandbox("web", "uid-1")).unwrap();
     // what kubelet writes into the pod's status
@@ -140,5 +116,5 @@ fn a_pods_sandbox_from_its_beginning_to_its_end() {
     let request = asked("late").pop().unwrap();
     assert_gone(request["container_id"].as_str().unwrap());
     drop(containerd);
-    host().remove_cgroups(CGROUP);
+    host().remove_cgroups(CONTAINERD_CGROUP);
 }

@@ -1,12 +1,15 @@
 //! As much of the Container Runtime Interface (kubelet's API of a runtime, runtime.v1 of k8s.io/cri-api) as a pod's sandbox takes. Debian
 //! has no crictl; but gRPC is HTTP/2, which curl speaks, and protobuf's wire format is a few lines.
 
-use crate::host::Host;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-/// A client of the runtime at this socket on the node.
-pub(crate) struct Cri<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) socket: &'static str,
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// A client of containerd.
+pub(crate) struct Cri {
+    /// What comes before a command that is to run where containerd does.
+    pub(crate) inside: Vec<String>,
 }
 
 /// A pod's sandbox as kubelet describes it.
@@ -15,7 +18,7 @@ pub(crate) struct Sandbox<'a> {
     pub(crate) uid: &'a str,
     pub(crate) cgroup: &'a str,
     /// Of the node, to port 80.
-    pub(crate) port: u16,
+    pub(crate) port: Option<u16>,
 }
 
 /// What the runtime says of a sandbox.
@@ -89,19 +92,42 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-impl Cri<'_> {
+impl Cri {
     /// One call; the error is the runtime's.
     fn call(&self, method: &str, message: &[u8]) -> Result<Vec<u8>, String> {
         let length = u32::try_from(message.len()).unwrap();
         let framed = [&[0], length.to_be_bytes().as_slice(), message].concat();
-        // each test has a runtime of its own, and makes one call after the other
-        let (request, reply) = ("/run/world/cri.request", "/run/world/cri.reply");
-        std::fs::write(self.host.path(request), framed).unwrap();
-        let headers = self.host.attempt(&format!(
-            "rm -f {reply}; curl -sS --max-time 120 --http2-prior-knowledge --unix-socket {} -H 'content-type: application/grpc' -H 'te: trailers' \
-             --data-binary @{request} -D - -o {reply} http://localhost/runtime.v1.RuntimeService/{method}",
-            self.socket
-        ))?;
+        let url = format!("http://localhost/runtime.v1.RuntimeService/{method}");
+        let curl = [
+            "curl",
+            "-sS",
+            "--max-time",
+            "300",
+            "--http2-prior-knowledge",
+            "--unix-socket",
+            SOCKET,
+            "--header",
+            "content-type: application/grpc",
+            "--header",
+            "te: trailers",
+            "--data-binary",
+            "@-",
+            // and trailers, where the status is
+            "--dump-header",
+            "/dev/stderr",
+            &url,
+        ];
+        let words: Vec<&str> = self.inside.iter().map(String::as_str).chain(curl).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&framed).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let headers = String::from_utf8_lossy(&output.stderr);
         let header = |name: &str| {
             headers
                 .lines()
@@ -109,18 +135,18 @@ impl Cri<'_> {
                 .map(str::trim)
         };
         match header("grpc-status") {
-            Some("0") => Ok(std::fs::read(self.host.path(reply)).unwrap()[5..].to_vec()),
+            Some("0") => Ok(output.stdout[5..].to_vec()),
             _ => Err(header("grpc-message").unwrap_or(&headers).to_owned()),
         }
     }
 
     fn config(sandbox: &Sandbox) -> Vec<u8> {
         let metadata = [bytes(1, sandbox.name), bytes(2, sandbox.uid), bytes(3, "default")].concat();
-        let mapping = [number(2, 80), number(3, sandbox.port.into())].concat();
+        let mapping = |port: u16| bytes(5, [number(2, 80), number(3, port.into())].concat());
         [
             bytes(1, metadata),
             bytes(2, sandbox.name),
-            bytes(5, mapping),
+            sandbox.port.map(mapping).unwrap_or_default(),
             bytes(8, bytes(1, sandbox.cgroup)),
         ]
         .concat()
@@ -152,8 +178,9 @@ impl Cri<'_> {
         self.call("RemovePodSandbox", &bytes(1, id)).map(|_| ())
     }
 
-    /// `Status`: whether it answers.
-    pub(crate) fn is_up(&self) -> bool {
-        self.call("Status", &[]).is_ok()
+    /// `Status`, with everything: the networks that it has read are in it. `None` while it does not answer.
+    pub(crate) fn configuration(&self) -> Option<String> {
+        let reply = self.call("Status", &number(1, 1)).ok()?;
+        Some(String::from_utf8_lossy(&reply).into_owned())
     }
 }

@@ -1,8 +1,9 @@
 //! libcni itself, with its cache: it is what podman and containerd call plugins with.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{assert_gone, conflist, get, host};
+use crate::runtimes::conflist;
+use crate::{assert_gone, get, host};
 
 /// The driver with these words; what it printed, or its error.
 fn driver(words: &str) -> Result<String, String> {
@@ -11,7 +12,7 @@ fn driver(words: &str) -> Result<String, String> {
 
 /// A sandbox whose port 80 has a page.
 fn sandbox(name: &str) -> String {
-    let ip = host().annotate(&format!("default/{name}"), "ovn", &serde_json::json!({}));
+    let ip = host().annotate(&format!("default/{name}"), "ovn", &json!({}));
     host().sh(&format!(
         "ip netns add {name}; ip -n {name} link set lo up
          nohup ip netns exec {name} busybox httpd -f -p 80 -h /tmp/image/www > /dev/null 2>&1 &"
@@ -26,7 +27,7 @@ fn add_check_del_and_a_port_that_is_mapped() {
         let (port, network) = (20_080 + u16::try_from(i).unwrap(), format!("net-{i}"));
         std::fs::create_dir_all(host().path("/etc/cni/net.d")).unwrap();
         let file = host().path(&format!("/etc/cni/net.d/{network}.conflist"));
-        std::fs::write(file, conflist(&network, version, "kube-ovn")).unwrap();
+        std::fs::write(file, conflist(&network, version, "kube-ovn", &json!({})).to_string()).unwrap();
         let ip = sandbox(&name);
         let call = |verb: &str| driver(&format!("{verb} {network} {container} /run/netns/{name} {name} {port}"));
         // CHECK of portmap 1.1.1 looks for the rules of each address in the tables of both families, so it is told of no port
@@ -66,8 +67,13 @@ fn add_check_del_and_a_port_that_is_mapped() {
 fn an_error_reaches_the_caller_word_by_word() {
     let file = host().path("/etc/cni/net.d/down.conflist");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let down = conflist("down", "1.0.0", "kube-ovn").replace("kube-ovn-daemon.sock", "nobody.sock");
-    std::fs::write(file, down).unwrap();
+    let down = conflist(
+        "down",
+        "1.0.0",
+        "kube-ovn",
+        &json!({"server_socket": "/run/openvswitch/nobody.sock"}),
+    );
+    std::fs::write(file, down.to_string()).unwrap();
     host().sh("ip netns add down");
     let why = driver("add down down0123456789 /run/netns/down down").unwrap_err();
     assert!(

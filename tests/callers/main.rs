@@ -13,21 +13,13 @@ mod cri;
 mod host;
 mod libcni;
 mod podman;
+mod runtimes;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use host::Host;
-use serde_json::json;
-
-/// A network as an administrator writes it: ours, then portmap.
-fn conflist(name: &str, version: &str, first: &str) -> String {
-    json!({"cniVersion": version, "name": name, "plugins": [
-        {"type": first, "server_socket": "/run/openvswitch/kube-ovn-daemon.sock"},
-        {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true},
-    ]})
-    .to_string()
-}
+use runtimes::IMAGE;
 
 /// The node, with an image that serves its host name on port 80, and a client beyond it at 192.0.2.2.
 fn host() -> &'static Host {
@@ -48,11 +40,9 @@ fn host() -> &'static Host {
         host.sh(
             "ip netns add client; ip link add outside type veth peer name eth0 netns client
              ip address add 192.0.2.1/24 dev outside; ip link set outside up
-             ip -n client address add 192.0.2.2/24 dev eth0; ip -n client link set eth0 up; ip -n client link set lo up
-             mkdir -p /tmp/image/bin /tmp/image/www /tmp/image/etc; cp /bin/busybox /tmp/image/bin/
-             for name in sh httpd sleep; do ln -s busybox /tmp/image/bin/$name; done
-             echo a pod > /tmp/image/www/index.html; tar -C /tmp/image -cf /tmp/image.tar .",
+             ip -n client address add 192.0.2.2/24 dev eth0; ip -n client link set eth0 up; ip -n client link set lo up",
         );
+        host.sh(IMAGE);
         host
     })
 }

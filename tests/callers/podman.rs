@@ -1,9 +1,9 @@
 //! podman with its CNI backend.
 
-use crate::{assert_gone, conflist, get, host};
+use serde_json::json;
 
-/// Its cgroups are below this one.
-const CGROUP: &str = "/kube-ovn-callers-podman";
+use crate::runtimes::{PODMAN_CGROUP, PODMAN_CONFIG, PODMAN_LIMITS, PODMAN_NETWORKS, conflist};
+use crate::{assert_gone, get, host};
 
 fn podman(words: &str) -> Result<String, String> {
     host().attempt(&format!("podman --storage-driver vfs {words}"))
@@ -11,29 +11,18 @@ fn podman(words: &str) -> Result<String, String> {
 
 #[track_caller]
 fn set_up() {
-    let config = r#"
-[network]
-network_backend = "cni"
-cni_plugin_dirs = ["/opt/cni/bin"]
-network_config_dir = "/etc/podman/net.d"
-default_network = "kube-ovn"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime = "runc"
-"#;
-    host().sh("mkdir -p /etc/containers /etc/podman/net.d");
-    std::fs::write(host().path("/etc/containers/containers.conf"), config).unwrap();
+    host().sh(&format!("mkdir -p /etc/containers {PODMAN_NETWORKS}"));
+    std::fs::write(host().path("/etc/containers/containers.conf"), PODMAN_CONFIG).unwrap();
     for (name, plugin) in [("kube-ovn", "with-namespace"), ("bare", "kube-ovn")] {
-        let file = host().path(&format!("/etc/podman/net.d/{name}.conflist"));
-        std::fs::write(file, conflist(name, "0.4.0", plugin)).unwrap();
+        let file = host().path(&format!("{PODMAN_NETWORKS}/{name}.conflist"));
+        std::fs::write(file, conflist(name, "0.4.0", plugin, &json!({})).to_string()).unwrap();
     }
     podman("import /tmp/image.tar pod:1").unwrap();
 }
 
 fn run(name: &str, options: &str) -> Result<String, String> {
     podman(&format!(
-        "run -d --name {name} --cgroup-parent {CGROUP} --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 {options} \
+        "run -d --name {name} --cgroup-parent {PODMAN_CGROUP} {PODMAN_LIMITS} {options} \
          pod:1 /bin/httpd -f -p 80 -h /www"
     ))
 }
@@ -60,5 +49,5 @@ fn a_container_with_a_port() {
     assert!(why.contains("K8S_POD_NAMESPACE is required in CNI_ARGS"), "{why}");
     podman("rm -f -t 0 ctr2").unwrap();
     assert_eq!(podman("ps -a -q").unwrap(), "");
-    host().remove_cgroups(CGROUP);
+    host().remove_cgroups(PODMAN_CGROUP);
 }

@@ -44,6 +44,7 @@ mod n_callers;
 mod o_crowd;
 mod p_stock;
 mod q_libcni;
+mod q_runtimes;
 mod t_node_settings;
 mod v_daemon_versions;
 mod w_daemon_faults;
