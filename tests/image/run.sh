@@ -5,11 +5,13 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=scripts/packages.sh
 . "$top/scripts/packages.sh"
+# shellcheck source=tests/support/check.sh
+. "$top/tests/support/check.sh"
 cd "$top"
 install_packages buildah runc jq python3-yaml
-passed=0 failed=0
 
 work=$(mktemp -d /tmp/kube-ovn-image.XXXXXX)
+check_said=$work/output
 container=
 cleanup() {
     [ -z "$container" ] || runc --root "$work/runc" delete --force "$container" > /dev/null 2>&1 || true
@@ -20,20 +22,6 @@ trap cleanup EXIT
 
 buildah() {
     command buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"
-}
-
-# check WHAT COMMAND...
-check() {
-    local what=$1
-    shift
-    if "$@" > "$work/output" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $what: $*"
-        cat "$work/output"
-    fi
 }
 
 # soon COMMAND...: within a minute
@@ -129,5 +117,4 @@ check "conf/uninstall brings the stock plugin back" soon is_stock "$bin/kube-ovn
 check "SIGTERM ends it" stop
 check "nothing else is left" [ "$(ls -A "$bin")" = kube-ovn ]
 
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" = 0 ]
+verdict

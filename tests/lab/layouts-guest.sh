@@ -5,21 +5,12 @@
 set -euo pipefail
 # shellcheck source=tests/lab/nic.sh
 . "$LAB_DIR/nic.sh"
+# shellcheck source=tests/support/check.sh
+. "$LAB_DIR/../support/check.sh"
 
 kube_ovn=$1
 tool=$(dirname "$kube_ovn")/kube-ovn-offload
-passed=0 failed=0
-check() { # DESCRIPTION COMMAND...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        failed=$((failed + 1))
-        echo "NOT OK  $what"
-    fi
-}
+check_said=$(mktemp)
 
 # nothing is sent but by us
 sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1
@@ -144,5 +135,4 @@ devlink dev eswitch set "pci/${pfs[1]}" mode legacy
 check "legacy mode" ends 1 "is in legacy mode, offload needs switchdev: devlink dev eswitch set pci/${pfs[1]} mode switchdev" \
     "$(nic_vf "${pfs[1]}" 0)"
 unload
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+verdict

@@ -4,26 +4,17 @@
 set -euo pipefail
 # shellcheck source=tests/lab/world.sh
 . "$LAB_DIR/world.sh"
+# shellcheck source=tests/support/check.sh
+. "$LAB_DIR/../support/check.sh"
 # shellcheck source=tests/lab/boot.sh
 . "$LAB_DIR/boot.sh"
 
 kube_ovn=$1 emulator=$2
 work=$(mktemp -d)
+check_said=$work/output
 # where a node has it; and in memory, since it is started a hundred times
 install -D "$(dirname "$kube_ovn")/kube-ovn-offload" /usr/local/bin/kube-ovn-offload
 tool=/usr/local/bin/kube-ovn-offload
-passed=0 failed=0
-check() { # DESCRIPTION COMMAND...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        failed=$((failed + 1))
-        echo "NOT OK  $what"
-    fi
-}
 
 same() { # GOT EXPECTED
     [ "$1" = "$2" ] || {
@@ -451,5 +442,4 @@ check "the NIC is as it came" same "$("$tool" node status --pf "$pf" -o json | j
 check "reset removes what was persisted, after a boot" same "$(persisted)" ""
 boot_end
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+verdict

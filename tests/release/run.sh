@@ -4,25 +4,13 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=scripts/packages.sh
 . "$top/scripts/packages.sh"
+# shellcheck source=tests/support/check.sh
+. "$top/tests/support/check.sh"
 cd "$top"
 install_packages jq python3-venv
-passed=0 failed=0
 work=$(mktemp -d /tmp/kube-ovn-release.XXXXXX)
+check_said=$work/output
 trap 'rm -rf "$work"' EXIT
-
-# check WHAT COMMAND...
-check() {
-    local what=$1
-    shift
-    if "$@" > "$work/output" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $what: $*"
-        cat "$work/output"
-    fi
-}
 
 msrv=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 # clippy (incompatible_msrv) sees that we use nothing newer of the standard library; this, that no crate wants a newer compiler
@@ -105,5 +93,4 @@ check "they have their checksums" have_their_checksums
 check "the same commit makes the same archives" are_the_same_again
 check "what is in them runs" holds_what_runs
 
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" = 0 ]
+verdict
