@@ -63,8 +63,9 @@ pub trait Stack: Devlink + Sized {
 
     /// Moves a link to `target` and renames it to `name` there, in one message: the one expensive call (an RCU
     /// grace period under RTNL, about 15 ms). The link is down afterwards and has lost its addresses. EEXIST tells little:
-    /// the kernel checks the name that the link has first, and the alternative ones, so the link has not moved when one of
-    /// those is taken in `target`, and it has, under its old name, when only `name` is (`__dev_change_net_namespace`).
+    /// the link has not moved when one of its alternative names is taken in `target`, or both `name` and the name that it has; and it
+    /// has, under its old name, when only `name` is: the kernel looks at the new one only if the old one is taken
+    /// (`__dev_change_net_namespace`, then `do_setlink` renames).
     async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error>;
 
     /// The MAC that the PF with link index `pf` administers for its VF number `vf`; `None` when it tells none.

@@ -1,5 +1,5 @@
 //! OVSDB, as far as [`crate::ovs`] asks it: `br-int` with its ports, each with one interface of the same name. What it answers
-//! has the form that a real ovsdb-server gives (tests/ovs.rs runs one).
+//! has the form that a real ovsdb-server gives (tests/ovs runs one).
 
 use std::path::Path;
 
