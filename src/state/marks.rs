@@ -58,10 +58,15 @@ impl Store {
         remove_file(&self.pending_path(device))
     }
 
-    /// Some VFs whose attachments have ended but are not wholly given back, `except` one.
-    pub fn some_pending(&self, except: Option<&PciAddress>) -> Result<Vec<PciAddress>, Error> {
+    /// The VFs whose attachments have ended but are not wholly given back.
+    pub fn all_pending(&self) -> Result<Vec<PciAddress>, Error> {
         let names = names(&self.root.join("pending"), MAX_FILES)?;
-        let mut devices: Vec<PciAddress> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Some of them, `except` one.
+    pub fn some_pending(&self, except: Option<&PciAddress>) -> Result<Vec<PciAddress>, Error> {
+        let mut devices = self.all_pending()?;
         devices.retain(|device| Some(device) != except);
         // each call begins with another one: a few that can't be finished must not be all that is ever looked at
         let chance = usize::try_from(BootTime::now().0 / 1000).unwrap_or(0);

@@ -30,10 +30,8 @@ pub(super) async fn collect<S: Stack>(
             problems.push(e.to_string());
         }
     }
-    for (container, ifname) in world.store.attachments().map_err(failed)? {
-        if let Err(e) = forget_stray(&world.store, &container, &ifname).await {
-            log::warn!("{e}");
-        }
+    if let Err(e) = forget_strays(&world.store).await {
+        log::warn!("{e}");
     }
     if problems.is_empty() {
         return Ok(());
@@ -73,19 +71,28 @@ async fn collect_one<S: Stack>(
     attach::undo(world, &record, &lock, pods).await
 }
 
-/// An ADD that was killed before it had written its record leaves the way to it; when no DEL comes, that leads nowhere for ever.
-async fn forget_stray(store: &Store, container: &ContainerId, ifname: &IfName) -> Result<(), state::Error> {
-    let Some(device) = store.find(container, ifname)? else {
-        return Ok(());
-    };
-    let Some(_lock) = store.try_lock(&device).await? else {
-        return Ok(());
-    };
-    match store.read(&device) {
-        Ok(None) => store.forget(container, ifname),
-        Ok(Some(record)) if !record.is_of(container, ifname) => store.forget(container, ifname),
-        _ => Ok(()),
+/// A call that was killed just before it wrote a record, or just after it had dropped one, leaves the way to it or the mark that it
+/// is pending. When no DEL comes, they would stay.
+async fn forget_strays(store: &Store) -> Result<(), state::Error> {
+    for (container, ifname) in store.attachments()? {
+        let Some(device) = store.find(&container, &ifname)? else {
+            continue;
+        };
+        if let Some(_lock) = store.try_lock(&device).await?
+            && let Ok(record) = store.read(&device)
+            && !record.is_some_and(|record| record.is_of(&container, &ifname))
+        {
+            store.forget(&container, &ifname)?;
+        }
     }
+    for device in store.all_pending()? {
+        if let Some(_lock) = store.try_lock(&device).await?
+            && let Ok(None) = store.read(&device)
+        {
+            store.no_longer_pending(&device)?;
+        }
+    }
+    Ok(())
 }
 
 /// Nobody lists it, and the namespace that it was made for is gone. Where the VF is proves nothing: a VF of a virtual machine

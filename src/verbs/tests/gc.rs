@@ -21,7 +21,7 @@ async fn a_dead_attachment_that_nobody_lists() {
     }
 }
 
-/// An ADD was killed after it had written the way to its record, and before the record.
+/// An ADD was killed after it had written the way to its record, and before the record; a DEL when it had dropped all but the mark.
 #[tokio::test]
 async fn a_way_that_leads_nowhere() {
     let (host, before, pod) = attached(false, "net1").await;
@@ -32,7 +32,10 @@ async fn a_way_that_leads_nowhere() {
     host.assert_attached(&pod, "");
     host.del_well(&pod, "").await;
     std::fs::write(&stray, VF).unwrap();
+    let mark = host.state(&format!("pending/{VF}"));
+    std::fs::write(&mark, "").unwrap();
     assert!(host.gc(NETWORK, &[]).await.well());
+    assert!(!mark.exists());
     host.assert_restored(&before, "");
 }
 
