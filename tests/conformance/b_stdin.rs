@@ -37,6 +37,18 @@ fn item_21_stdin_is_read_to_its_end() {
     }
     drop(stdin);
     assert!(child.wait_with_output().unwrap().status.success());
+    // a whole object is not the end of it
+    let mut child = plugin().stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin
+        .write_all(subject().conf("1.0.0", json!({})).to_string().as_bytes())
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stdin.write_all(b" x").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &error["code"]), (Some(1), &json!(6)), "{error}");
     // what can't be read
     let output = plugin().stdin(std::fs::File::open("/").unwrap()).output().unwrap();
     let error: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -87,7 +87,9 @@ fn item_46_addresses_name_their_interface() {
     for version in WITH_INTERFACES {
         let pod = Pod::new();
         let result = pod.add(version);
-        for ip in result["ips"].as_array().unwrap() {
+        let ips = result["ips"].as_array().unwrap();
+        assert!(!ips.is_empty(), "{result}");
+        for ip in ips {
             let index = usize::try_from(ip["interface"].as_u64().unwrap()).unwrap();
             let interface = &result["interfaces"][index];
             assert!(

@@ -130,6 +130,21 @@ fn item_58_addresses_have_a_prefix_and_the_hosts_bits() {
             "{result}"
         );
     }
+    // and are those that the interface has
+    let pod = Pod::new();
+    let result = pod.add("1.0.0");
+    let interface = &pod.ip("address show dev eth0")[0];
+    let listed = list(interface, "addr_info").iter();
+    let has: Vec<String> = listed
+        .filter(|found| found["scope"] == "global")
+        .map(|found| format!("{}/{}", found["local"].as_str().unwrap_or_default(), found["prefixlen"]))
+        .collect();
+    let told: Vec<&str> = list(&result, "ips")
+        .iter()
+        .filter_map(|ip| ip["address"].as_str())
+        .collect();
+    assert!(!has.is_empty() && has == told, "{interface} {result}");
+    assert_silent(&pod.del("1.0.0"));
 }
 
 /// A route to everywhere without a gateway becomes the text "<nil>" in Multus' network-status.

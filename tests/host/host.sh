@@ -76,7 +76,7 @@ done > /dev/null 2>&1 &
 
 echo '{}' > /run/world/pods.json
 kube-ovn-daemon-emulator --socket /run/openvswitch/kube-ovn-daemon.sock --pods /run/world/pods.json --log /run/world/daemon.log \
-    --ready-file /run/world/ready --retry-seconds 1 --ovn-installed-seconds 20 > /run/world/daemon.output 2>&1 &
+    --ready-file /run/world/ready --retry-seconds 1 --ovn-installed-seconds 120 > /run/world/daemon.output 2>&1 &
 for ((i = 0; i < 600; i++)); do
     [ ! -e /run/world/ready ] || break
     sleep 0.05
