@@ -1,20 +1,17 @@
-//! `flows` on dumps of real flows, and against servers that answer as Open vSwitch's do.
+//! `flows` on dumps of real flows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{stderr, stdout, tool};
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/flows")
         .join(name)
@@ -370,151 +367,8 @@ fn a_large_dump_takes_little_memory() {
     assert!(stdout(&output).contains("\n… 29960 more flows with less traffic: --limit 0 shows all\n"));
 }
 
-/// What an ovsdb-server and an ovs-vswitchd answer.
-struct Servers(TempDir);
-
-impl Servers {
-    /// `tables` by name, and the dumps of flows one after another; the last one again and again.
-    fn new(tables: Value, dumps: Vec<String>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        fs::write(path.join("ovs-vswitchd.pid"), "7\n").unwrap();
-        serve(&path.join("db.sock"), move |request| {
-            let operations = request["params"].as_array().unwrap().iter().skip(1);
-            let table = |operation: &Value| json!({"rows": tables[operation["table"].as_str().unwrap()]});
-            operations.map(table).collect()
-        });
-        let mut dumps = dumps.into_iter();
-        let mut dump = String::new();
-        serve(
-            &path.join("ovs-vswitchd.7.ctl"),
-            move |request| match request["method"].as_str().unwrap() {
-                "dpctl/dump-dps" => json!("system@ovs-system\n"),
-                "dpctl/dump-flows" => {
-                    assert_eq!(request["params"], json!(["-m", "--names", "system@ovs-system"]));
-                    dump = dumps.next().unwrap_or(std::mem::take(&mut dump));
-                    json!(dump)
-                }
-                other => panic!("{other}"),
-            },
-        );
-        Self(directory)
-    }
-
-    fn flows(&self, arguments: &[&str]) -> Output {
-        let mut command = tool(&["flows", "--ovs"]);
-        command
-            .arg(self.0.path())
-            .arg("--state")
-            .arg(self.0.path().join("state"));
-        command.args(arguments).output().unwrap()
-    }
-}
-
-fn serve(socket: &Path, mut answer: impl FnMut(&Value) -> Value + Send + 'static) {
-    let listener = UnixListener::bind(socket).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            converse(stream.unwrap(), &mut answer);
-        }
-    });
-}
-
-fn converse(mut stream: UnixStream, answer: &mut impl FnMut(&Value) -> Value) {
-    let mut request = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(length @ 1..) = stream.read(&mut piece) {
-        request.extend(&piece[..length]);
-        let Ok(call) = serde_json::from_slice::<Value>(&request) else {
-            continue;
-        };
-        request.clear();
-        let reply = json!({"id": call["id"], "result": answer(&call), "error": null});
-        if stream.write_all(reply.to_string().as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn interface(uuid: &str, name: &str, kind: &str, ids: &[(&str, &str)]) -> Value {
-    json!({"_uuid": ["uuid", uuid], "name": name, "type": kind, "external_ids": ["map", ids], "ifindex": 4_000_000})
-}
-
 #[test]
-fn asked_of_open_vswitch() {
-    let pod = |name| {
-        [
-            ("iface-id", "x"),
-            ("pod_namespace", "shop"),
-            ("pod_name", name),
-            ("vendor", "kube-ovn"),
-        ]
-    };
-    let tables = json!({
-        "Open_vSwitch": [{"other_config": ["map", [["hw-offload", "true"], ["tc-policy", "skip_hw"]]]}],
-        "Interface": [
-            interface("1", "eth8", "", &pod("web")),
-            interface("2", "eth9", "", &pod("db")),
-            interface("3", "mirror0", "internal", &[]),
-        ],
-        "Port": [{"_uuid": ["uuid", "p3"], "interfaces": ["uuid", "3"]}],
-        "Mirror": [{"output_port": ["uuid", "p3"]}],
-    });
-    let first = fs::read_to_string(fixture("mirror-internal.txt")).unwrap();
-    // each flow of pod web's has 100,000 bytes and 100 packets more
-    let second = first.replace("packets:219, bytes:311524", "packets:319, bytes:411524");
-    assert_ne!(first, second);
-    let servers = Servers::new(tables, vec![first.clone(), second, first]);
-    let output = servers.flows(&["--rates", "1", "--pod", "shop/web", "-o", "json"]);
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(answer["node"]["tc_policy"], "skip_hw", "{answer}");
-    let seconds = answer["seconds"].as_f64().unwrap();
-    assert!((1.0..60.0).contains(&seconds), "{seconds}");
-    let flow = answer["flows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|flow| flow["packets"] == 319)
-        .unwrap();
-    assert_eq!(
-        (&flow["state"], &flow["reason"]["code"]),
-        (&json!("tc"), &json!("tc-policy-skip-hw"))
-    );
-    assert_eq!(flow["to"][1]["pod"]["name"], "db", "{flow}");
-    let rate = flow["bits_per_second"].as_f64().unwrap();
-    assert!(
-        (rate * seconds - 800_000.0).abs() < 2000.0 * seconds,
-        "{rate} {seconds}"
-    );
-    assert_eq!(answer["traffic"]["recent"]["offloaded_percent"], 0.0);
-    assert_eq!(answer["pods"][1]["sent"]["total"]["bytes"], 411_524, "{answer}");
-
-    // a flow whose counters went back was installed anew
-    let output = servers.flows(&["--watch", "1", "--looks", "2", "-o", "json"]);
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-    let looks: Vec<Value> = stdout(&output)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(looks.len(), 2);
-    assert_eq!(looks[0]["seconds"], Value::Null);
-    assert!(looks[1]["seconds"].as_f64().unwrap() >= 1.0);
-
-    let output = servers.flows(&["--pod", "shop/other"]);
-    assert_eq!(output.status.code(), Some(3));
-}
-
-#[test]
-fn nobody_to_ask() {
-    let directory = tempfile::tempdir().unwrap();
-    let output = tool(&["flows", "--ovs"]).arg(directory.path()).output().unwrap();
-    assert_eq!((output.status.code(), stdout(&output)), (Some(4), ""));
-    assert!(
-        stderr(&output).contains("ovsdb-server can't be reached"),
-        "{}",
-        stderr(&output)
-    );
+fn no_dump() {
     let output = flows_of(Path::new("/nonexistent"), &fixture("node.json"), &[]);
     assert_eq!(output.status.code(), Some(4));
 }

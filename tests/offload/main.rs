@@ -6,6 +6,7 @@ mod attachments;
 mod check_gc;
 mod doctor;
 mod flows;
+mod flows_asked;
 mod install;
 mod node_prepare;
 mod node_status;

@@ -18,14 +18,20 @@ pub(crate) fn write(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let (facts, interval) = (report.facts, report.interval);
-    write!(out, "{{\"flows\":[")?;
-    let mut first = true;
-    report.take(source, deadline, &mut |counted| {
-        if !std::mem::take(&mut first) {
-            write!(out, ",")?;
-        }
-        write!(out, "{}", flow(counted, facts, interval))
-    })?;
+    let mut next = "{\"flows\":[";
+    let taken = report.take(source, deadline, &mut |counted| {
+        let before = std::mem::replace(&mut next, ",");
+        write!(out, "{before}{}", flow(counted, facts, interval))
+    });
+    if next != "," {
+        taken?;
+        write!(out, "{next}")?;
+    } else if taken.is_err() {
+        // half an object: with --watch the next one begins on a line of its own
+        writeln!(out)?;
+        out.flush()?;
+        taken?;
+    }
     let rest = rest(report).to_string();
     // the object's own brace is there already
     writeln!(out, "],{}", rest.strip_prefix('{').unwrap_or(&rest))?;

@@ -21,6 +21,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use kube_ovn::ovs::{self, Ovs};
 use kube_ovn::state;
+use tokio::runtime::Runtime;
 
 use crate::Status;
 use crate::output::{Output, complain};
@@ -55,7 +56,8 @@ pub(crate) struct Arguments {
     /// Only flows that are not in hardware; sums and shares are of all.
     #[arg(long)]
     not_offloaded: bool,
-    /// Looks again every so many seconds (3 if none are given); rates and shares are those of the time between.
+    /// Looks again every so many seconds (3 if none are given); rates and shares are those of the time between. When Open vSwitch
+    /// is restarted meanwhile, it says so and goes on.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3", value_parser = seconds())]
     watch: Option<u64>,
     /// Looks twice, so many seconds apart, and shows rates.
@@ -160,45 +162,84 @@ fn look(arguments: &Arguments, out: &mut impl Write) -> Result<Status, Failure> 
         Some(file) => Source::File(file),
         None => Source::Ovs(&ovs, &runtime),
     };
-    let deadline = || Instant::now() + PATIENCE;
     let mut before: Option<Counters> = None;
-    let mut looks = 0;
     if let Some(seconds) = arguments.rates {
-        before = Some(source.counters(deadline())?);
+        before = Some(source.counters(Instant::now() + PATIENCE)?);
         if io::stderr().is_terminal() {
             let _ = writeln!(io::stderr(), "counting for {seconds} s …");
         }
         thread::sleep(Duration::from_secs(seconds));
     }
+    let mut looks = 0;
+    let mut is_away = false;
     loop {
-        let facts = match &arguments.node {
-            Some(file) => recorded(file)?,
-            None => runtime.block_on(gather::facts(&ovs, &arguments.state, deadline()))?,
-        };
-        if let Some(pod) = &arguments.pod {
-            has_port(pod, &facts)?;
-        }
-        let wanted = Wanted {
-            pod: arguments.pod.as_ref(),
-            not_offloaded: arguments.not_offloaded,
-            limit: arguments.limit,
-        };
-        let mut report = Report::new(&facts, wanted, before.take(), arguments.watch.is_some());
-        match arguments.output {
-            Output::Json => json::write(&mut report, &source, deadline(), out)?,
-            Output::Table => {
-                report.take(&source, deadline(), &mut |_| Ok(()))?;
-                table::write(&report, arguments.watch.is_some(), arguments.wide, out)?;
+        let looked = look_once(
+            arguments,
+            &source,
+            || facts(arguments, &ovs, &runtime),
+            before.take(),
+            out,
+        );
+        let status = match (looked, arguments.watch) {
+            (Ok((status, counters)), _) => {
+                if std::mem::take(&mut is_away) {
+                    complain("it is there again");
+                }
+                before = counters;
+                looks += 1;
+                status
             }
-        }
-        out.flush()?;
-        looks += 1;
-        let Some(seconds) = arguments.watch.filter(|_| arguments.looks != Some(looks)) else {
-            return Ok(report.status(arguments.expect));
+            // it may be restarted, and the pod made anew; whoever watches a node wants to see what becomes of that
+            (Err(Failure::NoAnswer(why) | Failure::NoSuchPod(why)), Some(seconds)) if looks > 0 => {
+                if !std::mem::replace(&mut is_away, true) {
+                    complain(&format!("{why}; looking again every {seconds} s"));
+                }
+                Status::NoAnswer
+            }
+            (Err(failure), _) => return Err(failure),
         };
-        before = report.into_counters();
+        let Some(seconds) = arguments.watch.filter(|_| arguments.looks != Some(looks)) else {
+            return Ok(status);
+        };
         thread::sleep(Duration::from_secs(seconds));
     }
+}
+
+fn facts(arguments: &Arguments, ovs: &Ovs, runtime: &Runtime) -> Result<Facts, Failure> {
+    match &arguments.node {
+        Some(file) => recorded(file),
+        None => Ok(runtime.block_on(gather::facts(ovs, &arguments.state, Instant::now() + PATIENCE))?),
+    }
+}
+
+/// Looks at all flows, and writes them. Gives back what the next look goes on from.
+fn look_once(
+    arguments: &Arguments,
+    source: &Source<'_>,
+    facts: impl FnOnce() -> Result<Facts, Failure>,
+    before: Option<Counters>,
+    out: &mut impl Write,
+) -> Result<(Status, Option<Counters>), Failure> {
+    let facts = facts()?;
+    if let Some(pod) = &arguments.pod {
+        has_port(pod, &facts)?;
+    }
+    let wanted = Wanted {
+        pod: arguments.pod.as_ref(),
+        not_offloaded: arguments.not_offloaded,
+        limit: arguments.limit,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut report = Report::new(&facts, wanted, before, arguments.watch.is_some());
+    match arguments.output {
+        Output::Json => json::write(&mut report, source, deadline, out)?,
+        Output::Table => {
+            report.take(source, deadline, &mut |_| Ok(()))?;
+            table::write(&report, arguments.watch.is_some(), arguments.wide, out)?;
+        }
+    }
+    out.flush()?;
+    Ok((report.status(arguments.expect), report.into_counters()))
 }
 
 /// A pod without a port has no flows, and that is not "none is offloaded".
