@@ -21,9 +21,10 @@ use crate::output::{Output, complain, table};
 ///
 /// Exit status: 0 all are attached or being attached, 1 something has ended, is orphaned or unreadable, 4 the records can't be read.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  kube-ovn-offload attachments --output json | jq -r '.attachments[] | select(.state == \"orphaned\") | .device'"
-)]
+#[command(after_help = "\
+Example:
+  kube-ovn-offload attachments --output json |
+      jq -r '.attachments[] | select(.state == \"orphaned\") | .device'")]
 pub(crate) struct Arguments {
     /// How to show the answer.
     #[arg(short, long, value_enum, default_value = "table")]

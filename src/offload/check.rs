@@ -21,9 +21,11 @@ use crate::output::{Output, complain, shown};
 ///
 /// Exit status: 0 all is as it should be, 1 something is not, 3 no VF is recorded for such a pod, 4 it can't be told.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kube-ovn-offload check default/web-0\n  kube-ovn-offload check 4f1c2a9be07d      # as crictl pods shows it"
-)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload check default/web-0
+  kube-ovn-offload check 4f1c2a9be07d
+      as crictl pods shows it")]
 pub(crate) struct Arguments {
     /// NAMESPACE/NAME of a pod, the ID of its sandbox or the beginning of that (6 characters or more), or a VF's PCI address.
     #[arg(value_name = "NS/POD|CONTAINER|PCI")]

@@ -20,7 +20,10 @@ use crate::output::{Output, Progress, complain, table};
 /// Exit status: 0 nothing is left, or what is left only has to wait; 1 something could not be given back, and stays recorded; 4 it
 /// can't be told.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  kube-ovn-offload attachments && kube-ovn-offload gc")]
+#[command(after_help = "\
+Example:
+  kube-ovn-offload attachments || kube-ovn-offload gc
+      when there is something that has ended or is an orphan")]
 pub(crate) struct Arguments {
     /// How to show the answer.
     #[arg(short, long, value_enum, default_value = "table")]

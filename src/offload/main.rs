@@ -17,9 +17,25 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What the plugin kube-ovn sees of this node's offload NICs, and why.
+/// From a bare node to offloaded traffic of Kube-OVN's pods, and why some is not.
 #[derive(Debug, Parser)]
-#[command(name = "kube-ovn-offload", version, arg_required_else_help = true)]
+#[command(
+    name = "kube-ovn-offload",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+On a new node:
+  kube-ovn-offload node prepare --pf PF --vfs N --persist
+  kube-ovn-offload install
+  kube-ovn-offload doctor
+Traffic is slow:
+  kube-ovn-offload doctor
+  kube-ovn-offload flows --pod NAMESPACE/NAME --rates 10
+
+Each command's --help has examples and says how it ends. It must run as root, in
+the host's network namespace."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,17 +44,17 @@ struct Cli {
 /// What each does stands at its arguments: a line here would replace all of that in its `--help`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Doctor(doctor::Arguments),
-    Flows(flows::Arguments),
-    Vf(vf::Arguments),
     /// Prepares this node's NICs for offload, shows how they are, and undoes it.
     #[command(subcommand)]
     Node(node::Command),
-    Attachments(attachments::Arguments),
     Install(install::Arguments),
     Uninstall(install::UninstallArguments),
+    Doctor(doctor::Arguments),
+    Flows(flows::Arguments),
+    Attachments(attachments::Arguments),
     Check(check::Arguments),
     Gc(gc::Arguments),
+    Vf(vf::Arguments),
 }
 
 /// How a command ended, for scripts. Wrong arguments are 2, which clap exits with.

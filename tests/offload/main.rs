@@ -7,6 +7,7 @@ mod check_gc;
 mod doctor;
 mod flows;
 mod flows_asked;
+mod help;
 mod install;
 mod node_prepare;
 mod node_status;

@@ -27,10 +27,13 @@ use verdict::{Check, Verdict};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kube-ovn-offload doctor                                what is wrong, why, and what helps
-  kube-ovn-offload doctor --all                          also what does not apply to this node
+  kube-ovn-offload doctor
+      what is wrong, why, and what helps
+  kube-ovn-offload doctor --all
+      also what does not apply to this node
   kube-ovn-offload doctor --only kernel-ct-offload -o json
-  kube-ovn-offload doctor --list                         every check
+  kube-ovn-offload doctor --list
+      every check
 
 It only looks. A line that begins with $ is a command for a shell on this node; read it before you paste it.")]
 pub(crate) struct Arguments {

@@ -47,8 +47,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
   kube-ovn-offload flows --pod default/web-0
   kube-ovn-offload flows --watch 5 --not-offloaded
   kube-ovn-offload flows --pod default/web-0 --rates 10 --expect 90
-      as a test: ends with 0 if at least 90 % of the bytes of these 10 seconds were offloaded
-  kube-ovn-offload flows --output json | jq -r '.flows[] | select(.state != \"hardware\") | [.reason.code, .bytes] | @tsv'")]
+      as a test: ends with 0 if at least 90 % of the bytes of these 10
+      seconds were offloaded
+  kube-ovn-offload flows --output json | jq -r '.flows[] |
+      select(.state != \"hardware\") | [.reason.code, .bytes] | @tsv'")]
 pub(crate) struct Arguments {
     /// Only flows from or to this pod.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod_name)]

@@ -38,8 +38,10 @@ const MAX_NAME: usize = 64;
 /// or written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  kube-ovn-offload install                                             # beside Kube-OVN's drop-in, which calls a plugin of that name
-  kube-ovn-offload install --name kube-ovn-offload                     # beside the stock plugin; a network's \"type\" chooses between them
+  kube-ovn-offload install
+      in place of the stock plugin, which Kube-OVN's conflist calls by that name
+  kube-ovn-offload install --name kube-ovn-offload
+      beside the stock plugin; a network's \"type\" chooses between them
   kube-ovn-offload install --check && echo 'still there'")]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -29,10 +29,12 @@ use crate::output::{Output, Progress, complain};
 /// Exit status: 0 done, or nothing to do; 1 refused, or stopped half-way (the message says where, and how to go back); 3 no such
 /// PF; 4 the kernel could not be asked, or rights are missing.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kube-ovn-offload node prepare --pf enp132s0f0np0 --vfs 4 --dry-run    # shows the steps as shell lines\n  \
-    kube-ovn-offload node prepare --pf 0000:84:00.0 --vfs 4 --persist     # now, and at each boot"
-)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload node prepare --pf enp132s0f0np0 --vfs 4 --dry-run
+      shows the steps as shell lines
+  kube-ovn-offload node prepare --pf 0000:84:00.0 --vfs 4 --persist
+      now, and at each boot")]
 pub(crate) struct Arguments {
     /// The PF, by the name of its netdev or its PCI address.
     #[arg(long, value_name = "NAME|PCI")]

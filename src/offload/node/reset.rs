@@ -23,9 +23,11 @@ use crate::output::{Output, Progress, complain};
 /// Exit status: 0 done, or nothing to do; 1 refused, or stopped half-way; 3 no such PF, or none was prepared; 4 the kernel could not
 /// be asked, or rights are missing.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kube-ovn-offload node reset --pf enp132s0f0np0 --dry-run\n  kube-ovn-offload node reset    # every PF that was prepared"
-)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload node reset --pf enp132s0f0np0 --dry-run
+  kube-ovn-offload node reset
+      every PF that was prepared")]
 pub(crate) struct Arguments {
     /// Only this PF, by the name of its netdev or its PCI address.
     #[arg(long, value_name = "NAME|PCI")]

@@ -27,10 +27,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 ///
 /// Exit status: 0 shown, 3 this node has no PF, or not that one, 4 something could not be asked.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kube-ovn-offload node status\n  kube-ovn-offload node status --output json | \
-    jq -r '.pfs[].vfs[] | select(.pod == null) | .address'    # the free VFs"
-)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload node status
+  kube-ovn-offload node status --output json |
+      jq -r '.pfs[].vfs[] | select(.pod == null) | .address'
+      the VFs that are free")]
 pub(crate) struct Arguments {
     /// Only this PF, by the name of its netdev or its PCI address.
     #[arg(long, value_name = "NAME|PCI")]
