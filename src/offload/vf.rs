@@ -18,6 +18,11 @@ use crate::output::{Output, complain, table};
 /// Exit status: 0 found, 1 no representor or not a device that the plugin attaches, 2 wrong arguments, 3 no such device or not
 /// a VF or sub-function, 4 the kernel did not answer.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kube-ovn-offload vf 0000:84:00.2
+  kube-ovn-offload vf 0000:84:00.2 --output json |
+      jq -r .found.representor.name")]
 pub(crate) struct Arguments {
     /// PCI address such as 0000:03:00.2, or sub-function such as `mlx5_core.sf.4`.
     address: DeviceId,
