@@ -133,8 +133,25 @@ chmod 755 "$work/kubelet"
 "$work/kubelet" --node-ip=192.0.2.1 &
 kubelet=$!
 check "kubelet's address" refused 1 "kubelet's address 192.0.2.1 (its --node-ip, on $uplink)" node prepare --pf "$uplink" --vfs 4
-check "--yes-disrupt is an answer to that" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run --yes-disrupt
 kill "$kubelet"
+ip addr flush dev "$uplink"
+ovs-vsctl add-br br-provider -- add-port br-provider "$uplink"
+ip link set br-provider up
+ip addr add 192.0.2.1/24 dev br-provider
+ip route add default via 192.0.2.254
+now=$(nic)
+check "the default route, of a provider network" refused 1 "carries the default route (by br-provider)" node prepare --pf "$uplink" --vfs 4
+mv /run/openvswitch/db.sock /run/openvswitch/db.sock.away
+check "a port of Open vSwitch that does not tell more" refused 4 "the uplink is a port of Open vSwitch, and what goes by its bridge" \
+    node prepare --pf "$uplink" --vfs 4
+mv /run/openvswitch/db.sock.away /run/openvswitch/db.sock
+ip link add link "$uplink" name vlan8 type vlan id 8
+ovs-vsctl del-port br-provider "$uplink" -- add-port br-provider vlan8
+check "the default route, of a provider network on a VLAN" refused 1 "carries the default route (by br-provider)" \
+    node prepare --pf "$uplink" --vfs 4
+check "--yes-disrupt is an answer to that" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run --yes-disrupt
+ovs-vsctl del-br br-provider
+ip link del vlan8
 check "nothing else is in the way" tool 0 node prepare --pf "$uplink" --vfs 4 --dry-run
 ip addr flush dev "$uplink"
 ip link set "$uplink" down

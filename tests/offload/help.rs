@@ -28,7 +28,7 @@ fn subcommands(help: &str) -> Vec<String> {
 }
 
 #[test]
-fn is_readable_and_has_examples() {
+fn each_command_teaches() {
     let mut left = VecDeque::from([Vec::new()]);
     let mut seen = 0;
     while let Some(words) = left.pop_front() {
@@ -44,6 +44,10 @@ fn is_readable_and_has_examples() {
         let more = subcommands(&text);
         if more.is_empty() {
             assert!(text.contains("\nExample"), "{words:?} has no example:\n{text}");
+            assert!(
+                text.contains("\nExit status: 0 "),
+                "{words:?} does not say how it ends:\n{text}"
+            );
             // an example is one to copy: not broken by the terminal's edge, which clap does at the left margin
             let examples = text.split("\nExample").nth(1).unwrap().lines().skip(1);
             for line in examples.take_while(|line| !line.is_empty()) {

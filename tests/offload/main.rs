@@ -107,31 +107,3 @@ fn without_a_command_it_helps() {
         format!("kube-ovn-offload {}\n", env!("CARGO_PKG_VERSION"))
     );
 }
-
-/// A command is told apart from others in one line, and `--help` says all, how it ends among it.
-#[test]
-fn each_command_teaches() {
-    let help = |command: &[&str]| {
-        let output = tool(command).arg("--help").output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{command:?}");
-        stdout(&output).to_owned()
-    };
-    let commands = |help: &str| -> Vec<String> {
-        let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        let lines = list.lines().map(str::trim).filter(|line| !line.starts_with("help "));
-        let lines = lines.map(|line| line.split_once("  ").unwrap_or_else(|| panic!("{line} has no summary")));
-        lines.map(|(name, _)| name.to_owned()).collect()
-    };
-    let all = commands(&help(&[]));
-    assert!(all.len() >= 7, "{all:?}");
-    for command in all {
-        let text = help(&[&command]);
-        if command == "node" {
-            for inner in commands(&text) {
-                assert!(help(&[&command, &inner]).contains("Exit status:"), "node {inner}");
-            }
-        } else {
-            assert!(text.contains("Exit status:"), "{command}: {text}");
-        }
-    }
-}

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kube_ovn::net::{Netlink, Stack};
-use kube_ovn::ovs::{self, Ovs, Select};
+use kube_ovn::net::{Link, Netlink, Stack};
+use kube_ovn::ovs::{self, Ovs, Row, Select};
 
 use super::facts::{Facts, Links};
 use super::kubelet;
@@ -60,16 +60,23 @@ pub(super) fn look(facts: &Facts, links: &Links) -> Result<(Vec<Carrier>, Needed
         return Ok((Vec::new(), Needed::default(), Vec::new()));
     };
     let mut unasked = Vec::new();
-    let (tunnel, beside) = match block_on(open_vswitch(uplink.netdev.name.as_str()))? {
+    let (tunnel, bridges) = match block_on(open_vswitch())? {
         Ok(found) => found,
         Err(why) => {
+            let below = stacked(uplink.netdev.ifindex, &[], links);
+            if below.iter().filter_map(|index| links.get(*index)).any(is_datapath) {
+                return Err(format!(
+                    "the uplink is a port of Open vSwitch, and what goes by its bridge can't be told: {why}; where it may be interrupted, \
+                     add --yes-disrupt"
+                ));
+            }
             unasked.push(format!(
                 "whether the PF carries the tunnel's address can't be told: {why}"
             ));
             (Vec::new(), Vec::new())
         }
     };
-    let carriers = block_on(carriers(uplink.netdev.ifindex, &beside, links))??;
+    let carriers = block_on(carriers(uplink.netdev.ifindex, &bridges, links))??;
     let needed = Needed {
         tunnel,
         kubelet: kubelet::addresses(Path::new("/proc")),
@@ -77,9 +84,23 @@ pub(super) fn look(facts: &Facts, links: &Links) -> Result<(Vec<Carrier>, Needed
     Ok((carriers, needed, unasked))
 }
 
-/// The tunnel's addresses, and the bridge's own netdevs when the uplink is a port of a bridge of Open vSwitch: they carry the
-/// addresses then, and nothing in the kernel leads from the one to the other.
-async fn open_vswitch(uplink: &str) -> Result<(Vec<IpAddr>, Vec<String>), String> {
+/// A bridge of Open vSwitch, as one of Kube-OVN's provider networks has it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Bridge {
+    /// The netdevs that are its ports.
+    ports: Vec<String>,
+    /// Those of them that it has made itself: with the node's addresses when the others have none, and nothing in the kernel leads from
+    /// the ones to the others.
+    internal: Vec<String>,
+}
+
+/// The netdev of the kernel's data path, which is the master of all ports of Open vSwitch's.
+fn is_datapath(link: &Link) -> bool {
+    link.name.as_str() == "ovs-system"
+}
+
+/// The tunnel's addresses, and the bridges.
+async fn open_vswitch() -> Result<(Vec<IpAddr>, Vec<Bridge>), String> {
     let select = |table, columns| Select { table, columns };
     let ovs = Ovs::at(Path::new(ovs::DIRECTORY));
     let selects = [
@@ -101,31 +122,31 @@ async fn open_vswitch(uplink: &str) -> Result<(Vec<IpAddr>, Vec<String>), String
         let listed = ids.get("ovn-encap-ip").map(String::as_str).unwrap_or_default();
         tunnel.extend(listed.split(',').filter_map(|text| text.trim().parse::<IpAddr>().ok()));
     }
-    let mut beside = Vec::new();
-    for bridge in bridges {
+    let found = bridges.iter().map(|bridge| {
         let of_bridge = bridge.uuids("ports");
         let members: Vec<String> = ports
             .iter()
             .filter(|port| of_bridge.contains(&port.uuid()))
             .flat_map(|port| port.uuids("interfaces"))
             .collect();
-        let rows: Vec<_> = interfaces.iter().filter(|row| members.contains(&row.uuid())).collect();
-        if rows.iter().any(|row| row.text("name") == uplink) {
-            beside.extend(
-                rows.iter()
-                    .filter(|row| row.text("type") == "internal")
-                    .map(|row| row.text("name")),
-            );
+        let (internal, others) = interfaces
+            .iter()
+            .filter(|row| members.contains(&row.uuid()))
+            .partition::<Vec<_>, _>(|row| row.text("type") == "internal");
+        let names = |rows: Vec<&Row>| rows.iter().map(|row| row.text("name")).collect();
+        Bridge {
+            ports: names(others),
+            internal: names(internal),
         }
-    }
-    Ok((tunnel, beside))
+    });
+    Ok((tunnel, found.collect()))
 }
 
 /// The links by which the PF is used: what is stacked on it (VLAN, macvlan), what it is a part of (bond, bridge), and so on.
-async fn carriers(uplink: u32, beside: &[String], links: &Links) -> Result<Vec<Carrier>, String> {
+async fn carriers(uplink: u32, bridges: &[Bridge], links: &Links) -> Result<Vec<Carrier>, String> {
     let stack = Netlink::own().map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for index in stacked(uplink, beside, links) {
+    for index in stacked(uplink, bridges, links) {
         let Some(link) = links.get(index) else { continue };
         let routes = stack.routes(index).await.map_err(|error| error.to_string())?;
         let addresses = stack.addresses(index).await.map_err(|error| error.to_string())?;
@@ -139,21 +160,29 @@ async fn carriers(uplink: u32, beside: &[String], links: &Links) -> Result<Vec<C
 }
 
 /// The indices of the uplink and of all that stands on it.
-fn stacked(uplink: u32, beside: &[String], links: &Links) -> BTreeSet<u32> {
+fn stacked(uplink: u32, bridges: &[Bridge], links: &Links) -> BTreeSet<u32> {
     let mut found = BTreeSet::from([uplink]);
-    found.extend(
-        links
-            .all()
-            .filter(|link| beside.iter().any(|name| name == link.name.as_str()))
-            .map(|link| link.index),
-    );
     loop {
+        let of = |name: &String| {
+            links
+                .all()
+                .find(|link| link.name.as_str() == name)
+                .map(|link| link.index)
+        };
         let masters = found.iter().filter_map(|index| links.get(*index)?.master);
         let upper = links
             .all()
             .filter(|link| link.lower.is_some_and(|lower| found.contains(&lower)))
             .map(|link| link.index);
-        let more: Vec<u32> = masters.chain(upper).filter(|index| !found.contains(index)).collect();
+        let beside = bridges
+            .iter()
+            .filter(|bridge| bridge.ports.iter().filter_map(of).any(|index| found.contains(&index)))
+            .flat_map(|bridge| bridge.internal.iter().filter_map(of));
+        let more: Vec<u32> = masters
+            .chain(upper)
+            .chain(beside)
+            .filter(|index| !found.contains(index))
+            .collect();
         if more.is_empty() {
             return found;
         }
@@ -211,23 +240,39 @@ mod tests {
             link(1, "lo", None, None),
             link(2, "p0", Some(5), None),
             link(3, "p1", Some(5), None),
-            link(4, "eth9", None, None),
+            link(4, "eth9", Some(10), None),
             link(5, "bond0", None, None),
             link(6, "bond0.7", Some(8), Some(5)),
             link(7, "br-ext", None, None),
             link(8, "br0", None, None),
             link(9, "mv", None, Some(7)),
+            link(10, "ovs-system", None, None),
+            link(11, "ovn0", None, None),
+            link(12, "bond0.8", Some(10), Some(5)),
+            link(13, "br-vlan", None, None),
         ]);
-        let names = |uplink, beside: &[&str]| {
-            let beside: Vec<String> = beside.iter().map(|name| (*name).to_owned()).collect();
-            let indices = stacked(uplink, &beside, &links);
-            indices
-                .into_iter()
-                .map(|index| links.get(index).unwrap().name.to_string())
-                .collect::<Vec<_>>()
+        let bridge = |ports: &[&str], internal: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            Bridge {
+                ports: names(ports),
+                internal: names(internal),
+            }
         };
-        assert_eq!(names(4, &[]), ["eth9"]);
-        assert_eq!(names(2, &[]), ["p0", "bond0", "bond0.7", "br0"]);
-        assert_eq!(names(4, &["br-ext"]), ["eth9", "br-ext", "mv"]);
+        let bridges = [
+            bridge(&["eth9", "gone"], &["br-ext"]),
+            bridge(&[], &["br-int", "ovn0"]),
+            bridge(&["bond0.8"], &["br-vlan"]),
+        ];
+        let names = |uplink, bridges: &[Bridge]| {
+            let indices = stacked(uplink, bridges, &links);
+            let names = indices
+                .into_iter()
+                .map(|index| links.get(index).unwrap().name.to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(4, &[]), "eth9 ovs-system");
+        assert_eq!(names(4, &bridges), "eth9 br-ext mv ovs-system");
+        assert_eq!(names(2, &[]), "p0 bond0 bond0.7 br0 ovs-system bond0.8");
+        assert_eq!(names(2, &bridges), "p0 bond0 bond0.7 br0 ovs-system bond0.8 br-vlan");
     }
 }
