@@ -52,7 +52,8 @@ pub async fn verify<S: Stack>(world: &World<S>, taken: &Taken<S>, reply: &Reply)
         taken.vfio.as_deref(),
     )
     .await?;
-    if let Some(link) = &found.vf {
+    // those that we have added ourselves are there
+    if let Some(link) = found.vf.as_ref().filter(|_| !reply.vf_plumbing_by_cni) {
         log_routes(taken, link, reply).await?;
     }
     match found.representor {

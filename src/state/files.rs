@@ -7,6 +7,9 @@ use std::path::Path;
 
 use super::{Error, MAX_RECORD};
 
+/// More than nearly all records have, in bytes.
+const USUAL_RECORD: usize = 4096;
+
 pub(super) fn make_directory(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io {
@@ -29,7 +32,8 @@ pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(e)),
     };
-    let mut bytes = Vec::new();
+    // room for a record, and for its end to be seen: else it is read in many small pieces
+    let mut bytes = Vec::with_capacity(USUAL_RECORD);
     file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(io)?;
     Ok(Some(bytes))
 }

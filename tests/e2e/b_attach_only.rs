@@ -12,6 +12,7 @@ use crate::daemon::{ATTACH_ONLY, Daemon, HEAD};
 use crate::lab::Lab;
 use crate::nic::vf;
 use crate::pod::Pod;
+use crate::strace::{Asked, asked};
 use crate::traffic::{Capture, assert_offloads, ping, tcp};
 
 /// Watches the links that leave a namespace: each is one move.
@@ -100,6 +101,29 @@ fn two_pods_and_one_move_each_way() {
     pod.assert_empty();
     peer.assert_empty();
     lab.assert_as_before();
+}
+
+/// What a call asks of the kernel does not grow unseen, and a daemon that has moved the VF to the pod leaves no move to the plugin.
+#[test]
+fn what_a_pod_costs() {
+    for (daemon, moves) in [(ATTACH_ONLY, 1), (HEAD, 0)] {
+        let mut lab = Lab::with(daemon);
+        let pod = lab.pod(1);
+        let vf = vf(0, 0);
+        let add = asked(&pod.add(&vf));
+        assert_attached(&pod, &vf);
+        let del = asked(&pod.del(&vf));
+        pod.assert_empty();
+        println!("ADD {add:?}, DEL {del:?}");
+        assert_eq!((add.moves, del.moves), (moves, 1), "moves of the plugin itself");
+        // requests as they are, and a few more
+        let within = |asked: &Asked, most: [usize; 3]| {
+            asked.rtnetlink <= most[0] && asked.generic <= most[1] && asked.setns <= most[2]
+        };
+        assert!(within(&add, [24, 14, 4]), "{add:?}");
+        assert!(within(&del, [18, 8, 2]), "{del:?}");
+        lab.assert_as_before();
+    }
 }
 
 /// Its IPv6 address is usable when ADD ends, and the neighbours have heard of it.

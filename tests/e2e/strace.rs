@@ -100,6 +100,63 @@ pub(crate) fn points(call: &Call, pod: &Pod, vf: &Vf) -> Vec<Point> {
     points
 }
 
+/// What a call asks of the kernel: `scripts/bench pods` has the whole of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Requests by rtnetlink.
+    pub(crate) rtnetlink: usize,
+    /// Requests by generic netlink: devlink and ethtool.
+    pub(crate) generic: usize,
+    /// Requests to move a link to another network namespace.
+    pub(crate) moves: usize,
+    /// Threads that enter a network namespace.
+    pub(crate) setns: usize,
+}
+
+/// Runs a call to its end, and counts what it asks of the kernel.
+pub(crate) fn asked(call: &Call) -> Asked {
+    let trace = format!("{DIRECTORY}/asked");
+    let filter = "trace=socket,sendto,sendmsg,setns";
+    // -y: a socket by its inode, since strace knows the protocol of those of its own network namespace only; -xx: nor what is in their
+    // messages, which are shown as bytes then
+    let words = [
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-xx",
+        "-s",
+        "256",
+        "-e",
+        "signal=none",
+        "-e",
+        filter,
+        "-o",
+        &trace,
+    ];
+    let answer = call.clone().through(&words).run();
+    assert_eq!(answer.rc, 0, "{answer:?}");
+    let text = fs::read_to_string(trace).expect("strace's output");
+    let mut generic = Vec::new();
+    let mut asked = Asked::default();
+    let socket = |line: &str| Some(line.split_once("<socket:[")?.1.split_once(']')?.0.to_owned());
+    for line in text.lines() {
+        if line.contains("NETLINK_GENERIC") {
+            generic.extend(socket(line));
+        } else if line.contains(" setns(") {
+            asked.setns += 1;
+        } else if line.contains("nlmsg_len=") {
+            let is_generic = socket(line).is_some_and(|inode| generic.contains(&inode));
+            asked.generic += usize::from(is_generic);
+            asked.rtnetlink += usize::from(!is_generic);
+            // its length, and its type (linux/if_link.h)
+            let moves = line.contains("IFLA_NET_NS_FD") || line.contains(r"\x08\x00\x1c\x00");
+            asked.moves += usize::from(moves && !is_generic);
+        }
+    }
+    asked
+}
+
 /// The file that a call names, or that its descriptor is.
 fn path<'a>(name: &str, arguments: &'a str) -> Option<&'a str> {
     let quoted = || arguments.split('"').nth(1);

@@ -110,7 +110,7 @@ pub(super) async fn gather(place: &Place, sysfs: &Sysfs, source: &Asked<Source>)
                     ifindex: state.ifindex,
                 })
             });
-            source.ingress(&known.collect::<Vec<_>>()).await
+            source.ingress(&known.collect::<Vec<_>>())
         }
         Err(why) => Err(why.clone()),
     };
