@@ -167,7 +167,7 @@ def measure(pf, *paths):
                 sides = sides_of(world, all_of_them[:PODS], attach_only, released)
                 for at_a_time in CROWDS:
                     print(f"measuring: {at_a_time} at a time", file=sys.stderr, flush=True)
-                    rounds(world, "vf", sides, range(at_a_time), at_a_time, 2, **where)
+                    rounds(world, "vf", sides, range(at_a_time), at_a_time, 2 if at_a_time < PODS else 1, **where)
             if number == len(CELLS) - 1 and count >= PODS:
                 crowd(world, "vf", lambda silent: ours(world, all_of_them[:PODS], "silent", silent))
             else:

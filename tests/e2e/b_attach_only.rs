@@ -120,8 +120,8 @@ fn what_a_pod_costs() {
         let within = |asked: &Asked, most: [usize; 3]| {
             asked.rtnetlink <= most[0] && asked.generic <= most[1] && asked.setns <= most[2]
         };
-        assert!(within(&add, [24, 14, 4]), "{add:?}");
-        assert!(within(&del, [18, 8, 2]), "{del:?}");
+        assert!(within(&add, [24, 12, 4]), "{add:?}");
+        assert!(within(&del, [20, 8, 3]), "{del:?}");
         lab.assert_as_before();
     }
 }

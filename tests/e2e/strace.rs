@@ -139,7 +139,7 @@ pub(crate) fn asked(call: &Call) -> Asked {
     let text = fs::read_to_string(trace).expect("strace's output");
     let mut generic = Vec::new();
     let mut asked = Asked::default();
-    let socket = |line: &str| Some(line.split_once("<socket:[")?.1.split_once(']')?.0.to_owned());
+    let socket = |line: &str| Some(line.split_once('<')?.1.split_once('>')?.0.to_owned());
     for line in text.lines() {
         if line.contains("NETLINK_GENERIC") {
             generic.extend(socket(line));
