@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -83,7 +83,16 @@ fn what_persists_is_shown_too() {
     ] {
         assert!(stdout(&output).contains(text), "{}", stdout(&output));
     }
-    assert!(!state.path().join("root").exists(), "nothing was written");
+    let root = state.path().join("root");
+    assert!(!root.exists(), "nothing was written");
+    // the lines of the files are a script
+    let (_, files) = stdout(&output).split_once("\nmkdir -p ").unwrap();
+    let shell = Command::new("sh").args(["-ec", &format!("mkdir -p {files}")]).status();
+    assert!(shell.unwrap().success());
+    let wanted = "etc/systemd/system/multi-user.target.wants/kube-ovn-offload-0000-03-00.0.service";
+    let unit = fs::read_to_string(root.join(wanted)).unwrap();
+    assert!(unit.contains("\nExecStart="), "the link leads to the unit: {unit}");
+    fs::remove_dir_all(&root).unwrap();
     let json = prepare_in(&machine, state.path(), &[&arguments[..], &["-o", "json"]].concat());
     let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(

@@ -23,6 +23,11 @@ pub(super) struct Report<'a> {
     pub(super) removed: Vec<PathBuf>,
 }
 
+/// What has all that read such files read them anew: udev for the links that are there, and its properties by a restart those that ask
+/// for them when they find a link (the lab's NetworkManager does not look again at a reload).
+const ANEW: &str = "systemctl daemon-reload; udevadm control --reload; udevadm trigger --settle --subsystem-match=net; \
+                    systemctl try-restart NetworkManager systemd-networkd";
+
 impl<'a> Report<'a> {
     pub(super) fn new(facts: &'a Facts, steps: &'a [Step], files: &'a [Drop], root: &'a Path) -> Self {
         Self {
@@ -65,9 +70,11 @@ fn script(report: &Report<'_>) -> String {
     if report.dry_run {
         for drop in report.files {
             let path = report.root.join(&drop.path);
+            let directory = path.parent().unwrap_or(report.root).display();
+            let _ = writeln!(text, "\nmkdir -p {directory}");
             let _ = match &drop.content {
-                Content::Text(content) => write!(text, "\ncat > {} << 'END'\n{content}END\n", path.display()),
-                Content::Link(target) => writeln!(text, "\nln -s {target} {}", path.display()),
+                Content::Text(content) => write!(text, "cat > {} << 'END'\n{content}END\n", path.display()),
+                Content::Link(target) => writeln!(text, "ln -sf {target} {}", path.display()),
             };
         }
         for path in &report.removed {
@@ -81,8 +88,11 @@ fn script(report: &Report<'_>) -> String {
     for path in &report.removed {
         let _ = writeln!(text, "# removed: {}", path.display());
     }
-    if !report.written.is_empty() || !report.removed.is_empty() {
-        text.push_str("# these files count from the next boot on; now: systemctl daemon-reload; udevadm control --reload; systemctl reload NetworkManager\n");
+    if !report.written.is_empty() {
+        let _ = writeln!(text, "# these files count from the next boot on; or now: {ANEW}");
+    }
+    if !report.removed.is_empty() {
+        let _ = writeln!(text, "# these files count until the next boot; or until: {ANEW}");
     }
     text
 }
