@@ -5,7 +5,11 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 
 use super::{Call, Code, Failure};
+use crate::text::cut;
 use crate::types::Mac;
+
+/// Such an error has the whole text that stands where something else should.
+const MAX_REASON: usize = 200;
 
 /// What an earlier ADD told about the pod's interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,8 +59,13 @@ impl Told {
         let Some(json) = &call.conf.prev_result else {
             return invalid("required prevResult missing".to_owned());
         };
-        let layout: Layout = serde_json::from_value(json.clone())
-            .map_err(|why| Failure::new(Code::Decode, format!("could not parse prevResult: {why}"), ""))?;
+        let layout: Layout = serde_json::from_value(json.clone()).map_err(|why| {
+            Failure::new(
+                Code::Decode,
+                format!("could not parse prevResult: {}", cut(&why.to_string(), MAX_REASON)),
+                "",
+            )
+        })?;
         let interfaces = layout.interfaces.unwrap_or_default();
         let netns = call.netns.as_ref().map(|path| path.display().to_string());
         let of_pod = |(_, interface): &(usize, &Interface)| {
@@ -180,6 +189,11 @@ mod tests {
             ),
             (json!({"interfaces": {}}), Code::Decode, "could not parse prevResult"),
             (
+                json!({"interfaces": "x".repeat(5000)}),
+                Code::Decode,
+                "could not parse prevResult",
+            ),
+            (
                 interface(json!({"mtu": "1400"})),
                 Code::Decode,
                 "could not parse prevResult",
@@ -197,7 +211,10 @@ mod tests {
         ] {
             let failure = told("1.0.0", &prev_result).unwrap_err();
             assert_eq!(failure.code, code, "{prev_result}: {failure}");
-            assert!(failure.msg.contains(words), "{prev_result}: {failure}");
+            assert!(
+                failure.msg.contains(words) && failure.msg.len() < 400,
+                "{prev_result}: {failure}"
+            );
         }
     }
 }

@@ -94,14 +94,19 @@ pub fn given() -> Result<Vec<Given>, String> {
     Ok(allocations(Path::new(CHECKPOINT))?.map_or_else(Vec::new, |found| found.given))
 }
 
+/// Why it is no checkpoint: such an error has the whole text that stands where something else should.
+fn reason(error: &serde_json::Error) -> String {
+    cut(&error.to_string(), 2 * MAX_SHOWN)
+}
+
 /// What a checkpoint says; nothing when there is none.
 pub fn allocations(checkpoint: &Path) -> Result<Option<Allocations>, String> {
     let why = |why: String| format!("{}: {why}", checkpoint.display());
     let Some(bytes) = read(checkpoint, MAX_CHECKPOINT).map_err(|e| why(e.to_string()))? else {
         return Ok(None);
     };
-    let Checkpoint { data } =
-        serde_json::from_slice(&bytes).map_err(|e| why(format!("it has another form than expected: {e}")))?;
+    let Checkpoint { data } = serde_json::from_slice(&bytes)
+        .map_err(|e| why(format!("it has another form than expected: {}", reason(&e))))?;
     let entries = data.entries.unwrap_or_default();
     let given = entries.iter().flat_map(|entry| {
         entry.ids().filter_map(|id| {
@@ -148,8 +153,8 @@ fn look(sources: &Sources<'_>, device: &PciAddress, uid: &str) -> Result<(), Una
     let bytes = read(sources.checkpoint, MAX_CHECKPOINT)
         .map_err(|e| unknown(format!("{checkpoint}: {e}")))?
         .ok_or_else(|| unknown(format!("{checkpoint} does not exist")))?;
-    let Checkpoint { data } =
-        serde_json::from_slice(&bytes).map_err(|e| unknown(format!("{checkpoint} has another form: {e}")))?;
+    let Checkpoint { data } = serde_json::from_slice(&bytes)
+        .map_err(|e| unknown(format!("{checkpoint} has another form: {}", reason(&e))))?;
     let entries = data.entries.unwrap_or_default();
     let mut holders = entries.iter().filter(|entry| entry.has(device)).peekable();
     let first = holders.peek().map(|entry| (entry.resource.clone(), entry.uid.clone()));

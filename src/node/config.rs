@@ -17,6 +17,7 @@ pub const PATH: &str = "/etc/kube-ovn-cni/config.json";
 const MAX_SIZE: u64 = 64 * 1024;
 /// Of a key or a value in an error, in characters.
 const MAX_SHOWN: usize = 60;
+const MAX_REASON: usize = 200;
 /// Directories that one node can have reason to list.
 const MAX_DIRECTORIES: usize = 16;
 
@@ -148,7 +149,7 @@ impl Config {
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let Keys(keys) = serde_json::from_slice(bytes).map_err(|e| Error::NotAnObject {
             path: path.to_owned(),
-            why: e.to_string(),
+            why: cut(&e.to_string(), MAX_REASON), // it has the whole text that stands where an object should
         })?;
         let mut config = Self::default();
         let mut del_lock = None;

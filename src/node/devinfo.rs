@@ -17,7 +17,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde_json::{Map, Value};
 
 use super::file::{DIRECTORY, Unfit, held, read_in, writable};
-use crate::text::quoted;
+use crate::text::{cut, quoted};
 use crate::types::{IfName, PciAddress};
 
 /// The parts of the specification's directory, below /var/run.
@@ -104,7 +104,9 @@ fn directory(run: &Path) -> Result<File, Unfit> {
 /// The file's content with what we know; everything else in it stays.
 fn merged(old: Option<&[u8]>, facts: &DeviceFacts<'_>) -> Result<Value, String> {
     let mut info: Map<String, Value> = match old {
-        Some(bytes) => serde_json::from_slice(bytes).map_err(|e| format!("it is no JSON object: {e}"))?,
+        Some(bytes) => {
+            serde_json::from_slice(bytes).map_err(|e| format!("it is no JSON object: {}", cut(&e.to_string(), 200)))?
+        }
         None => Map::new(),
     };
     match info.get("type").and_then(Value::as_str).unwrap_or("pci") {

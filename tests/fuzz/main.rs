@@ -44,7 +44,8 @@ fn main() -> ExitCode {
             worker::fuzz(supervisor::named(name), seconds, seed, current);
             ExitCode::SUCCESS
         }
-        ["--replay", name, file] => {
+        ["--replay", name, file] => supervisor::replay(name, file),
+        ["--replay-here", name, file] => {
             worker::replay(supervisor::named(name), file);
             ExitCode::SUCCESS
         }
