@@ -3,7 +3,7 @@
 //!
 //! A line is `key=value` pairs (logfmt), which grep and the readers of a journal both take: when, how serious, what the call
 //! is about, then what the record has, `msg` last. A value that is not a plain word is in quotes, escaped and cut.
-//! Other crates log through the same door what they otherwise drop in silence.
+//! rtnetlink and netlink-proto log through the same door what they otherwise drop in silence.
 
 use std::fmt::{self, Display};
 use std::fs::File;

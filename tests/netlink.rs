@@ -240,10 +240,13 @@ fn addresses_and_routes() {
 #[test]
 fn links_with_a_discipline_for_what_comes_in() {
     apart(async |stack, link| {
-        assert_eq!(stack.links_with_ingress().unwrap(), BTreeSet::new());
+        assert_eq!(stack.links_with_ingress().await.unwrap(), BTreeSet::new());
         run("tc qdisc add dev va clsact");
         run("tc qdisc add dev lo ingress");
-        assert_eq!(stack.links_with_ingress().unwrap(), BTreeSet::from([1, link.index]));
+        assert_eq!(
+            stack.links_with_ingress().await.unwrap(),
+            BTreeSet::from([1, link.index])
+        );
     });
 }
 

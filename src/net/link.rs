@@ -3,6 +3,7 @@
 use ipnetwork::IpNetwork;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 use crate::types::{IfName, Mac, PciAddress};
 
@@ -133,14 +134,6 @@ fn xdp_modes(list: &[LinkXdp]) -> u32 {
     })
 }
 
-/// A message about a link: the one with this index, or 0.
-pub(super) fn message_of(index: u32, attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes.extend(attributes);
-    message
-}
-
 /// What to change of a link; `None` leaves it as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkChange {
@@ -185,19 +178,33 @@ impl LinkChange {
     }
 
     pub(super) fn to_message(&self, index: u32) -> LinkMessage {
-        let name = self.name.as_ref().map(|name| LinkAttribute::IfName(name.to_string()));
-        let mac = self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec()));
-        let alias = self.alias.clone().map(LinkAttribute::IfAlias);
-        let txqlen = self.txqlen.map(LinkAttribute::TxQueueLen);
-        // file descriptor -1: none
-        let no_xdp = |mode| LinkAttribute::Xdp(vec![LinkXdp::Fd(-1), LinkXdp::Flags(mode)]);
-        let xdp = self.without_xdp.map(no_xdp);
-        let attributes = [name, mac, self.mtu.map(LinkAttribute::Mtu), alias, txqlen, xdp];
-        let mut message = message_of(index, attributes.into_iter().flatten());
-        if let Some(up) = self.up {
-            message.header.flags.set(LinkFlags::Up, up);
-            message.header.change_mask |= LinkFlags::Up;
+        let mut message: LinkMessageBuilder<LinkUnspec> = LinkUnspec::new_with_index(index);
+        if let Some(name) = &self.name {
+            message = message.name(name.as_str());
         }
+        if let Some(mac) = self.mac {
+            message = message.address(mac.0.to_vec());
+        }
+        if let Some(mtu) = self.mtu {
+            message = message.mtu(mtu);
+        }
+        if let Some(alias) = &self.alias {
+            message = message.alias(alias.as_str());
+        }
+        if let Some(length) = self.txqlen {
+            message = message.append_extra_attribute(LinkAttribute::TxQueueLen(length));
+        }
+        if let Some(mode) = self.without_xdp {
+            // file descriptor -1: none
+            let xdp = vec![LinkXdp::Fd(-1), LinkXdp::Flags(mode)];
+            message = message.append_extra_attribute(LinkAttribute::Xdp(xdp));
+        }
+        let mut message = match self.up {
+            Some(true) => message.up(),
+            Some(false) => message.down(),
+            None => message,
+        }
+        .build();
         if let Some(flags) = self.flags {
             message.header.flags |= LinkFlags::from_bits_retain(flags).intersection(SETTABLE);
             message.header.change_mask |= SETTABLE;

@@ -15,7 +15,6 @@ mod mounts;
 mod netlink;
 mod netns;
 mod qdisc;
-pub mod rtnl;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -29,7 +28,7 @@ pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use ethtool::{Ethtool, set_tc_offload, tc_offload};
 pub use link::{Address, Link, LinkChange};
-pub use netlink::{Netlink, route_by};
+pub use netlink::{Netlink, extended_ack, route_by};
 pub use netns::Netns;
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.

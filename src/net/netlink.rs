@@ -1,82 +1,125 @@
 //! [`Stack`] by rtnetlink.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkVfInfo, Prop, VfInfo, VfInfoMac};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_core::ErrorMessage;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkVfInfo, VfInfo, VfInfoMac};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_sys::{AsyncSocket, TokioSocket, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use super::devlink::{Handle as DevlinkHandle, Port, Session as DevlinkSession};
-use super::{
-    Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, link::message_of, mounts, rtnl,
-};
+use super::devlink::{Handle as DevlinkHandle, Port, Session};
+use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts};
 use crate::types::{IfName, Mac, PciAddress};
+
+/// The kernel answers within microseconds once it has its lock on all network devices (RTNL), for which a request waits behind
+/// those of everybody else: seconds on a node that starts many pods at once. Some limit there must be, for rtnetlink drops a
+/// reply that it can't decode and then waits for ever.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A namespace's stack, by a netlink socket that was made inside it.
 pub struct Netlink {
     netns: Netns,
-    pub(super) session: rtnl::Session,
+    pub(super) handle: Handle,
     /// Made when it is first needed, which for a pod's namespace is never.
-    devlink: RefCell<Option<DevlinkSession>>,
+    devlink: RefCell<Option<Session>>,
 }
 
 impl Netlink {
-    /// The stack of the namespace that the program was started in.
+    /// The stack of the namespace that the program was started in. Needs a tokio runtime around it.
     pub fn own() -> Result<Self, Error> {
         Self::inside(Netns::own()?)
     }
 
     fn inside(netns: Netns) -> Result<Self, Error> {
-        let session = netns.run(rtnl::Session::open)?.map_err(|cause| Error::Io {
-            what: "netlink socket".to_owned(),
-            cause,
-        })?;
+        let runtime = tokio::runtime::Handle::current();
+        let socket = netns
+            .run(|| {
+                let _in_runtime = runtime.enter(); // the socket registers with our one runtime
+                let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+                // without these two the kernel's own words for an error don't reach us
+                socket.socket_mut().set_ext_ack(true)?;
+                socket.socket_mut().set_cap_ack(true)?;
+                // since Linux 4.20 (89d35528d17d); before, a dump gives all there is, and we leave out what is not asked for
+                let _ = socket.socket_mut().set_netlink_get_strict_chk(true);
+                Ok(socket)
+            })?
+            .map_err(|cause: io::Error| Error::Io {
+                what: "netlink socket".to_owned(),
+                cause,
+            })?;
+        let (connection, handle, _) = rtnetlink::from_socket(socket);
+        tokio::spawn(connection);
         Ok(Self {
             netns,
-            session,
+            handle,
             devlink: RefCell::new(None),
         })
     }
 
+    /// Awaits a request, and gives its error the name of what was asked.
+    pub(super) async fn ask<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        request: impl Future<Output = Result<T, rtnetlink::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(REPLY_TIMEOUT, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(rtnetlink::Error::NetlinkError(message))) => Err(Error::Kernel {
+                what: what(),
+                errno: Errno::from_raw(message.raw_code().saturating_abs()),
+                hint: extended_ack(&message),
+            }),
+            Ok(Err(other)) => Err(Error::NoAnswer {
+                what: what(),
+                why: other.to_string(),
+            }),
+            Err(_) => Err(Error::Late {
+                what: what(),
+                seconds: REPLY_TIMEOUT.as_secs(),
+            }),
+        }
+    }
+
     /// Asks devlink in this namespace. A session that failed is not used again: what it was sent may still come.
-    fn ask_devlink<T>(&self, question: impl FnOnce(&DevlinkSession) -> Result<T, Error>) -> Result<T, Error> {
+    fn ask_devlink<T>(&self, question: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Error> {
         let session = match self.devlink.take() {
             Some(session) => session,
-            None => self.netns.run(DevlinkSession::open)??,
+            None => self.netns.run(Session::open)??,
         };
         let answer = question(&session)?;
         self.devlink.replace(Some(session));
         Ok(answer)
     }
 
-    /// The one link that a message means.
-    fn get(
-        &self,
-        mut message: LinkMessage,
-        mask: Vec<LinkExtentMask>,
-        what: impl Fn() -> String,
-    ) -> Result<Option<LinkMessage>, Error> {
-        message.attributes.push(LinkAttribute::ExtMask(mask));
-        match self.session.get(what, RouteNetlinkMessage::GetLink(message)) {
-            Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(link)),
-            Ok(_) => Ok(None),
+    async fn get(&self, request: rtnetlink::LinkGetRequest, what: &str) -> Result<Option<LinkMessage>, Error> {
+        let skip_stats = vec![LinkExtentMask::SkipStats];
+        let mut stream = Box::pin(request.set_filter_mask(AddressFamily::Unspec, skip_stats).execute());
+        match self.ask(|| format!("get {what}"), stream.try_next()).await {
+            Ok(message) => Ok(message),
             Err(e) if e.is_gone() => Ok(None),
             Err(e) => Err(e),
         }
     }
+}
 
-    fn alt_name(index: u32, name: &str) -> LinkMessage {
-        message_of(index, [LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())])])
-    }
+/// The text of an extended ACK: with a capped ACK, attributes follow the 16 bytes of the request's header
+/// (`NLMSGERR_ATTR_MSG` is type 1, linux/netlink.h).
+#[must_use]
+pub fn extended_ack(message: &ErrorMessage) -> Option<String> {
+    let text = genl::attribute(message.header.get(16..)?, 1)?;
+    let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A request that is no error when the object exists already.
@@ -84,13 +127,6 @@ fn exists_is_fine(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(e) if e.errno() == Some(Errno::EEXIST) => Ok(()),
         other => other,
-    }
-}
-
-fn family(ip: IpAddr) -> AddressFamily {
-    match ip {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
     }
 }
 
@@ -104,71 +140,89 @@ impl Stack for Netlink {
     }
 
     async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
-        let what = || format!("get link with index {index}");
-        let message = self.get(message_of(index, []), vec![LinkExtentMask::SkipStats], what)?;
+        let request = self.handle.link().get().match_index(index);
+        let message = self.get(request, &format!("link with index {index}")).await?;
         Ok(message.as_ref().and_then(Link::from_message))
     }
 
     async fn link_named(&self, name: &IfName) -> Result<Option<Link>, Error> {
-        let named = message_of(0, [LinkAttribute::IfName(name.to_string())]);
-        let message = self.get(named, vec![LinkExtentMask::SkipStats], || format!("get link {name}"))?;
+        let request = self.handle.link().get().match_name(name.as_str());
+        let message = self.get(request, &format!("link {name}")).await?;
         Ok(message.as_ref().and_then(Link::from_message))
     }
 
     async fn links(&self) -> Result<Vec<Link>, Error> {
-        let all = message_of(0, [LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])]);
-        let links = self
-            .session
-            .dump(|| "list links".to_owned(), &RouteNetlinkMessage::GetLink(all))?;
-        let links = links.iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Link::from_message(link),
-            _ => None,
-        });
-        Ok(links.collect())
+        let links: Vec<LinkMessage> = self
+            .ask(
+                || "list links".to_owned(),
+                self.handle.link().get().execute().try_collect(),
+            )
+            .await?;
+        Ok(links.iter().filter_map(Link::from_message).collect())
     }
 
     async fn change(&self, index: u32, change: &LinkChange) -> Result<(), Error> {
-        let what = || format!("set {} of link with index {index}", change.describe());
-        self.session
-            .tell(what, RouteNetlinkMessage::SetLink(change.to_message(index)), 0)
+        let request = self.handle.link().set(change.to_message(index));
+        self.ask(
+            || format!("set {} of link with index {index}", change.describe()),
+            request.execute(),
+        )
+        .await
     }
 
     async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
-        let what = || format!("take alternative name {name} off link with index {index}");
-        self.session
-            .tell(what, RouteNetlinkMessage::DelLinkProp(Self::alt_name(index, name)), 0)
+        let request = self.handle.link().property_del(index).alt_ifname(&[name]);
+        self.ask(
+            || format!("take alternative name {name} off link with index {index}"),
+            request.execute(),
+        )
+        .await
     }
 
     async fn add_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
-        let what = || format!("give link with index {index} the alternative name {name}");
-        let flags = NLM_F_EXCL | NLM_F_CREATE | NLM_F_APPEND;
-        self.session.tell(
-            what,
-            RouteNetlinkMessage::NewLinkProp(Self::alt_name(index, name)),
-            flags,
+        let request = self.handle.link().property_add(index).alt_ifname(&[name]);
+        self.ask(
+            || format!("give link with index {index} the alternative name {name}"),
+            request.execute(),
         )
+        .await
     }
 
     async fn delete(&self, index: u32) -> Result<(), Error> {
-        let what = || format!("delete link with index {index}");
-        self.session
-            .tell(what, RouteNetlinkMessage::DelLink(message_of(index, [])), 0)
+        let request = self.handle.link().del(index);
+        self.ask(|| format!("delete link with index {index}"), request.execute())
+            .await
     }
 
     async fn move_to(&self, index: u32, target: &Self, name: &IfName) -> Result<(), Error> {
-        let attributes = [
-            LinkAttribute::NetNsFd(target.netns.as_fd().as_raw_fd()),
-            LinkAttribute::IfName(name.to_string()),
-        ];
-        let what = || format!("move link with index {index} to {} as {name}", target.id());
-        self.session
-            .tell(what, RouteNetlinkMessage::SetLink(message_of(index, attributes)), 0)
+        let message = LinkUnspec::new_with_index(index)
+            .setns_by_fd(target.netns.as_fd().as_raw_fd())
+            .name(name.as_str())
+            .build();
+        let request = self.handle.link().set(message);
+        self.ask(
+            || format!("move link with index {index} to {} as {name}", target.id()),
+            request.execute(),
+        )
+        .await
     }
 
     async fn vf_mac(&self, pf: u32, vf: u32) -> Result<Option<Mac>, Error> {
         let mask = vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats];
-        let what = || format!("get VF information of link with index {pf}");
-        let Some(message) = self.get(message_of(pf, []), mask, what)? else {
+        let request = self
+            .handle
+            .link()
+            .get()
+            .match_index(pf)
+            .set_filter_mask(AddressFamily::Unspec, mask);
+        let mut stream = Box::pin(request.execute());
+        let Some(message) = self
+            .ask(
+                || format!("get VF information of link with index {pf}"),
+                stream.try_next(),
+            )
+            .await?
+        else {
             return Ok(None);
         };
         let infos = message.attributes.iter().filter_map(|attribute| match attribute {
@@ -183,47 +237,40 @@ impl Stack for Netlink {
 
     async fn set_vf_mac(&self, pf: u32, vf: u32, mac: Mac) -> Result<(), Error> {
         let info = LinkVfInfo(vec![VfInfo::Mac(VfInfoMac::new(vf, &mac.0))]);
-        let message = message_of(pf, [LinkAttribute::VfInfoList(vec![info])]);
-        let what = || format!("set MAC {mac} of VF {vf} of link with index {pf}");
-        self.session.tell(what, RouteNetlinkMessage::SetLink(message), 0)
+        let message = LinkUnspec::new_with_index(pf)
+            .append_extra_attribute(LinkAttribute::VfInfoList(vec![info]))
+            .build();
+        let request = self.handle.link().set(message);
+        self.ask(
+            || format!("set MAC {mac} of VF {vf} of link with index {pf}"),
+            request.execute(),
+        )
+        .await
     }
 
     async fn addresses(&self, index: u32) -> Result<Vec<Address>, Error> {
-        let mut wanted = AddressMessage::default();
+        let mut request = self.handle.address().get().set_link_index_filter(index);
         // with strict checks the kernel leaves out the addresses of other links (inet_valid_dump_ifaddr_req): a host may
         // have thousands
-        wanted.header.index = index;
-        let what = || format!("list addresses of link with index {index}");
-        let addresses = self.session.dump(what, &RouteNetlinkMessage::GetAddress(wanted))?;
-        let of_link = addresses.iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(address) if address.header.index == index => Address::from_message(address),
-            _ => None,
-        });
-        Ok(of_link.collect())
+        request.message_mut().header.index = index;
+        let messages: Vec<_> = self
+            .ask(
+                || format!("list addresses of link with index {index}"),
+                request.execute().try_collect(),
+            )
+            .await?;
+        Ok(messages.iter().filter_map(Address::from_message).collect())
     }
 
     async fn add_address(&self, index: u32, address: IpNetwork) -> Result<(), Error> {
-        let mut message = AddressMessage::default();
-        message.header.index = index;
-        message.header.prefix_len = address.prefix();
-        message.header.family = family(address.ip());
-        let own = address.ip();
-        message.attributes = vec![AddressAttribute::Address(own), AddressAttribute::Local(own)];
-        // of two hosts there is none (RFC 3021)
-        if let IpNetwork::V4(address) = address
-            && address.prefix() < 31
-        {
-            message
-                .attributes
-                .push(AddressAttribute::Broadcast(address.broadcast()));
-        }
-        let what = || format!("add address {address} to link with index {index}");
-        let added = self.session.tell(
-            what,
-            RouteNetlinkMessage::NewAddress(message),
-            NLM_F_EXCL | NLM_F_CREATE,
-        );
-        exists_is_fine(added)
+        let request = self.handle.address().add(index, address.ip(), address.prefix());
+        exists_is_fine(
+            self.ask(
+                || format!("add address {address} to link with index {index}"),
+                request.execute(),
+            )
+            .await,
+        )
     }
 
     async fn routes(&self, index: u32) -> Result<Vec<(Option<IpNetwork>, Option<IpAddr>)>, Error> {
@@ -233,13 +280,11 @@ impl Stack for Netlink {
             filter.header.address_family = family;
             // not the table: one that has no route yet is an error
             filter.attributes.push(RouteAttribute::Oif(index));
-            let routes = self
-                .session
-                .dump(|| "list routes".to_owned(), &RouteNetlinkMessage::GetRoute(filter))?;
-            found.extend(routes.iter().filter_map(|message| match message {
-                RouteNetlinkMessage::NewRoute(route) => route_by(route, index),
-                _ => None,
-            }));
+            let request = self.handle.route().get(filter);
+            let messages: Vec<RouteMessage> = self
+                .ask(|| "list routes".to_owned(), request.execute().try_collect())
+                .await?;
+            found.extend(messages.iter().filter_map(|message| route_by(message, index)));
         }
         Ok(found)
     }
@@ -249,26 +294,20 @@ impl Stack for Netlink {
             Some(gateway) => format!("add route {destination} via {gateway}"),
             None => format!("add route {destination} by link with index {index}"),
         };
-        let mut route = RouteMessage::default();
-        route.header.address_family = family(destination.ip());
-        route.header.table = RouteHeader::RT_TABLE_MAIN;
-        route.header.protocol = RouteProtocol::Static;
-        route.header.scope = RouteScope::Universe;
-        route.header.kind = RouteType::Unicast;
-        route.header.destination_prefix_length = destination.prefix();
-        route.attributes = vec![
-            RouteAttribute::Oif(index),
-            RouteAttribute::Destination(destination.network().into()),
-        ];
-        route.attributes.extend(match (destination, gateway) {
-            (IpNetwork::V4(_), Some(IpAddr::V6(gateway))) => Some(RouteAttribute::Via(RouteVia::Inet6(gateway))),
-            (_, Some(gateway)) => Some(RouteAttribute::Gateway(gateway.into())),
-            (_, None) => None,
-        });
-        exists_is_fine(
-            self.session
-                .tell(what, RouteNetlinkMessage::NewRoute(route), NLM_F_EXCL | NLM_F_CREATE),
-        )
+        let mut route = RouteMessageBuilder::<IpAddr>::new()
+            .output_interface(index)
+            .destination_prefix(destination.network(), destination.prefix())
+            .map_err(|e| Error::NoAnswer {
+                what: what(),
+                why: e.to_string(),
+            })?;
+        if let Some(gateway) = gateway {
+            route = route.gateway(gateway).map_err(|e| Error::NoAnswer {
+                what: what(),
+                why: e.to_string(),
+            })?;
+        }
+        exists_is_fine(self.ask(what, self.handle.route().add(route.build()).execute()).await)
     }
 
     fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {

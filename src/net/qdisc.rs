@@ -2,24 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use netlink_packet_route::RouteNetlinkMessage;
+use futures_util::TryStreamExt;
 use netlink_packet_route::tc::{TcAttribute, TcMessage};
 
 use super::{Error, Netlink};
 
 impl Netlink {
     /// The indices of the links that have an ingress or clsact qdisc.
-    pub fn links_with_ingress(&self) -> Result<BTreeSet<u32>, Error> {
-        let what = || "list queueing disciplines".to_owned();
-        let all = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
-        let all = self.session.dump(what, &all)?;
-        let all: Vec<&TcMessage> = (all.iter())
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewQueueDiscipline(qdisc) => Some(qdisc),
-                _ => None,
-            })
-            .collect();
-        let is_ingress = |message: &&&TcMessage| {
+    pub async fn links_with_ingress(&self) -> Result<BTreeSet<u32>, Error> {
+        let all: Vec<TcMessage> = self
+            .ask(
+                || "list queueing disciplines".to_owned(),
+                self.handle.qdisc().get().execute().try_collect(),
+            )
+            .await?;
+        let is_ingress = |message: &&TcMessage| {
             message
                 .attributes
                 .iter()

@@ -11,12 +11,12 @@ use std::time::Duration;
 use kube_ovn::cni::{self, Environment, Failure};
 use kube_ovn::device::PortName;
 use kube_ovn::net::genl::{self, Message};
-use kube_ovn::net::rtnl::Replies;
 use kube_ovn::net::{self, Link};
 use kube_ovn::node::Config;
 use kube_ovn::ovs::flow::{self, Flow};
 use kube_ovn::state::Store;
 use kube_ovn::types::PciAddress;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
@@ -326,22 +326,26 @@ fn devlink(input: &[u8]) -> String {
     answer
 }
 
-/// A packet of rtnetlink, as the answer to the request that its first message names.
+/// What rtnetlink would hand us for these bytes.
 fn link_message(input: &[u8]) -> String {
-    let sequence = input.get(8..).and_then(<[u8]>::first_chunk).copied();
-    let mut replies = Replies::default();
-    let end = replies.add(input, sequence.map_or(0, u32::from_ne_bytes));
-    let mut answer = format!("{end:?} {};", replies.interrupted);
-    for message in &replies.messages {
-        let _ = match message {
-            RouteNetlinkMessage::NewLink(message) => write!(answer, "{:?};", Link::from_message(message)),
-            RouteNetlinkMessage::NewAddress(message) => write!(answer, "{:?};", net::Address::from_message(message)),
-            RouteNetlinkMessage::NewRoute(message) => {
-                let routes: Vec<_> = (1..4).map(|link| net::route_by(message, link)).collect();
-                write!(answer, "{routes:?};")
-            }
-            other => write!(answer, "{:?};", std::mem::discriminant(other)),
-        };
+    let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(input) {
+        Ok(message) => message,
+        Err(error) => return error.to_string(),
+    };
+    match message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+            format!("{:?}", Link::from_message(&message))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+            format!("{:?}", net::Address::from_message(&message))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message)) => {
+            format!(
+                "{:?}",
+                (1..4).map(|link| net::route_by(&message, link)).collect::<Vec<_>>()
+            )
+        }
+        NetlinkPayload::Error(error) => format!("{:?} {:?}", error.code, net::extended_ack(&error)),
+        other => format!("{:?}", std::mem::discriminant(&other)),
     }
-    answer
 }

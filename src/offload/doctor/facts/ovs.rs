@@ -110,7 +110,7 @@ pub(super) async fn gather(place: &Place, sysfs: &Sysfs, source: &Asked<Source>)
                     ifindex: state.ifindex,
                 })
             });
-            source.ingress(&known.collect::<Vec<_>>())
+            source.ingress(&known.collect::<Vec<_>>()).await
         }
         Err(why) => Err(why.clone()),
     };

@@ -121,12 +121,12 @@ impl Source {
     }
 
     /// The names of the netdevs, out of these, that have an ingress qdisc.
-    pub(super) fn ingress(&self, netdevs: &[Netdev]) -> Asked<BTreeSet<String>> {
+    pub(super) async fn ingress(&self, netdevs: &[Netdev]) -> Asked<BTreeSet<String>> {
         let name = |netdev: &Netdev| netdev.name.to_string();
         match &self.lines {
             None => {
                 let netlink = Netlink::own().map_err(|error| error.to_string())?;
-                let indices = netlink.links_with_ingress().map_err(|error| error.to_string())?;
+                let indices = netlink.links_with_ingress().await.map_err(|error| error.to_string())?;
                 let with = netdevs.iter().filter(|netdev| indices.contains(&netdev.ifindex));
                 Ok(with.map(name).collect())
             }
