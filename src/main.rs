@@ -168,6 +168,8 @@ fn on_runtime<F: Future<Output = Result<(), Failure>>>(
     let start = Instant::now();
     about.start_log(settings);
     let clock = clock(&settings.config.deadlines);
+    // else a kernel that gives them to everybody (`always`) may back a thread's stack, of which we touch a few KiB, with 2 MiB
+    let _ = nix::sys::prctl::set_thp_disable(true);
     watch(about.verb, clock, about.version);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
