@@ -33,7 +33,7 @@ has_compiler() {
 makes_a_bill() {
     scripts/sbom > "$work/sbom"
 }
-# another program's opinion on what is linked: cargo tree
+# the crates that a walk along the edges from our own comes to are all that cargo tree has
 has_every_crate() {
     diff <(jq -r '.components[] | select(.purl | startswith("pkg:cargo/")) | "\(.name) v\(.version)"' "$work/sbom" | sort) \
         <(cargo tree --locked --edges normal,no-proc-macro --target "$(rustc -vV | sed -n 's/^host: //p')" --prefix none --format '{p}' |
