@@ -267,3 +267,17 @@ fn nothing_to_reset() {
     fs::write(state.path().join("prepared/0000:03:00.0.json"), "{").unwrap();
     refused(&reset(&[]), 1, &["can't be understood", "how the PF was is not known"]);
 }
+
+/// A link that udev has not dealt with yet must not be set up: it would keep its name.
+#[test]
+fn waits_for_udev() {
+    let machine = Machine::new("F7-mlx5-legacy");
+    let state = tempfile::tempdir().unwrap();
+    let udev = state.path().join("root/run/udev");
+    fs::create_dir_all(udev.join("data")).unwrap();
+    fs::write(udev.join("control"), "").unwrap();
+    let arguments = ["--pf", "ens1f0np0", "--vfs", "2", "--wait", "2", "--dry-run"];
+    let start = std::time::Instant::now();
+    assert_eq!(prepare_in(&machine, state.path(), &arguments).status.code(), Some(0));
+    assert!(start.elapsed().as_secs_f32() >= 2.0);
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use kube_ovn::device::{Kind, Pf};
+use kube_ovn::device::{Kind, Netdev, Pf};
 use kube_ovn::state::{self, Store};
 use kube_ovn::types::PciAddress;
 
@@ -131,17 +131,24 @@ pub(super) fn write(out: &mut Vec<u8>, report: &Report<'_>, output: Output) -> R
         .map_err(|error| unanswered(error.to_string()))
 }
 
-/// The PF, once it is there with a driver; after the time for that, whatever there is.
+/// Whether udev has dealt with a netdev, or isn't there. It names links, and a kernel before 6.2 renames none that is up (bd039b5ea2a9);
+/// its file about a link is there once it is done (sd_device_get_is_initialized, systemd).
+fn has_its_name(root: &Path, ifindex: u32) -> bool {
+    let udev = root.join("run/udev");
+    !udev.join("control").exists() || udev.join(format!("data/n{ifindex}")).exists()
+}
+
+/// The PF, once it is there with a driver and named by udev; after the time for that, whatever there is.
 fn appeared(machine: &Machine, arguments: &Arguments) -> Result<Pf, Refusal> {
     let until = Instant::now() + Duration::from_secs(arguments.wait);
     loop {
         let found = find_pf(&machine.sysfs, &arguments.pf);
         let is_ready = |pf: &Pf| {
             pf.driver.is_some()
-                && machine
-                    .sysfs
-                    .netdevs(&pf.address)
-                    .is_ok_and(|netdevs| !netdevs.is_empty())
+                && machine.sysfs.netdevs(&pf.address).is_ok_and(|netdevs| {
+                    let named = |netdev: &Netdev| has_its_name(&arguments.places.root, netdev.ifindex);
+                    !netdevs.is_empty() && netdevs.iter().all(named)
+                })
         };
         if Instant::now() >= until || found.as_ref().is_ok_and(is_ready) {
             return found;
