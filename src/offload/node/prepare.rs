@@ -132,7 +132,7 @@ pub(super) fn write(out: &mut Vec<u8>, report: &Report<'_>, output: Output) -> R
 }
 
 /// Whether udev has dealt with a netdev, or isn't there. It names links, and a kernel before 6.2 renames none that is up (bd039b5ea2a9);
-/// its file about a link is there once it is done (sd_device_get_is_initialized, systemd).
+/// its file about a link is there once it is done (`sd_device_get_is_initialized`, systemd).
 fn has_its_name(root: &Path, ifindex: u32) -> bool {
     let udev = root.join("run/udev");
     !udev.join("control").exists() || udev.join(format!("data/n{ifindex}")).exists()
