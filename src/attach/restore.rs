@@ -192,7 +192,7 @@ pub(super) async fn restore_admin_mac<S: Stack>(world: &World<S>, record: &Recor
     }
 }
 
-/// What a driver refuses to take back it will refuse for ever, and a pod that can't end is worse: say it and go on.
+/// What has gone needs nothing any more.
 pub(super) fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Error> {
     match result {
         Err(e) if e.is_gone() => Ok(()),
@@ -200,6 +200,7 @@ pub(super) fn unless_gone(result: Result<(), net::Error>) -> Result<(), net::Err
     }
 }
 
+/// What a driver refuses to take back it will refuse for ever, and a pod that can't end is worse: say it and go on.
 fn tolerate(result: Result<(), net::Error>) -> Result<(), net::Error> {
     match result {
         Err(e) if e.is_refusal() => {
