@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Code, Failure};
+use super::{Code, Failure, lax};
 
 /// Bytes of a netconf that are read; kubelet's and Multus' are below 10 KiB.
 pub const MAX_NETCONF: usize = 1 << 20;
@@ -23,7 +23,7 @@ impl Keys {
         if bytes.len() > MAX_NETCONF {
             return Err(decode(&format!("more than {MAX_NETCONF} bytes on stdin")));
         }
-        match serde_json::from_str(&String::from_utf8_lossy(bytes)) {
+        match lax::parse(bytes) {
             Ok(Value::Object(map)) => Ok(Self { map, ..Self::default() }),
             Ok(Value::Null) => Ok(Self::default()),
             Ok(other) => Err(decode(&format!("must be an object, found {}", kind(&other)))),
@@ -46,7 +46,7 @@ impl Keys {
             .or_else(|| {
                 self.map
                     .iter()
-                    .find(|(name, _)| name.eq_ignore_ascii_case(key))
+                    .find(|(name, _)| lax::is_same_key(name, key))
                     .map(|(_, value)| value)
             })
             .filter(|value| !value.is_null())
@@ -156,6 +156,9 @@ mod tests {
             (r#"{"a":"x","a":"y"}"#, "y"),
             (r#"{"A":"x"}"#, "x"),
             (r#"{"A":"x","a":"y"}"#, "y"),
+            (r#"{"a":"x","A":"y"}"#, "y"),
+            (r#"{"a":"x","a":null}"#, "x"),
+            (r#"{"a":"\ud800"}"#, "\u{fffd}"),
             (r#"{"a":null}"#, ""),
             ("null", ""),
             (" {} \n", ""),

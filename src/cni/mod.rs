@@ -7,6 +7,7 @@ mod earlier;
 mod env;
 mod error;
 mod keys;
+mod lax;
 mod netconf;
 mod prev_result;
 mod result;

@@ -193,9 +193,18 @@ fn item_29_json_is_read_as_laxly_as_go_reads_it() {
         .replace("\"cniVersion\"", "\"CNIVERSION\"")
         .replace("\"name\"", "\"Name\"")
         .replace("\"type\"", "\"TYPE\"");
-    // the last of several wins, whatever its case
+    // the last of several wins, whatever its case, and null is none
     let twice = valid.replacen('{', "{\"cniVersion\":\"9.9.9\",\"name\":\"%\",\"NAME\":\"%\",", 1);
-    for stdin in [upper, twice, format!(" \n{valid}\n\n")] {
+    let wrong = valid
+        .replacen("\"1.0.0\"", "\"9.9.9\"", 1)
+        .replacen("\"net\"", "\"%\"", 1);
+    let other_case_last = format!(
+        "{},\"CNIVERSION\":\"1.0.0\",\"NAME\":\"net\",\"cniVersion\":null,\"name\":null}}",
+        wrong.strip_suffix('}').unwrap()
+    );
+    // letters beyond ASCII that fold to one of it, and an escape of half a character
+    let folded = valid.replace("\"cniVersion\"", "\"x\":\"\\ud800\",\"cniVer\u{17f}ion\"");
+    for stdin in [upper, twice, other_case_last, folded, format!(" \n{valid}\n\n")] {
         let pod = Pod::new();
         let answer = pod.call("ADD", &json!({})).stdin(&stdin).run();
         assert_eq!(answer.rc, 0, "{stdin}: {answer:?}");
@@ -236,11 +245,11 @@ fn item_31_a_required_key_that_is_missing() {
 /// libcni marshals every number anew, from a float64.
 #[test]
 fn item_32_numbers() {
-    let pod = Pod::new();
+    let (pod, version) = (Pod::new(), subject().newest());
     let answer = pod
         .call(
             "ADD",
-            &subject().conf("1.1.0", json!({"mtu": 1400, "x": 1e21, "y": 1.5})),
+            &subject().conf(version, json!({"mtu": 1400, "x": 1e21, "y": 1.5})),
         )
         .run();
     assert_eq!(answer.rc, 0, "{answer:?}");
@@ -248,7 +257,7 @@ fn item_32_numbers() {
     let mut look = |value: &Value| floats.extend(value.as_f64().filter(|_| value.is_f64()));
     walk(&answer.json(), &mut look);
     assert_eq!(floats, Vec::<f64>::new(), "{answer:?}");
-    assert_silent(&pod.del("1.1.0"));
+    assert_silent(&pod.del(version));
 }
 
 fn walk(value: &Value, look: &mut dyn FnMut(&Value)) {

@@ -10,7 +10,7 @@ const WITH_INTERFACES: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 
 #[test]
 fn item_43_the_result_has_the_configurations_version() {
-    for version in VERSIONS {
+    for version in subject().of(&VERSIONS) {
         let pod = Pod::new();
         assert_eq!(pod.add(version)["cniVersion"], version);
         assert_silent(&pod.del(version));
@@ -50,7 +50,7 @@ fn item_44_the_interface_is_there_and_a_name_that_is_taken_is_refused() {
 
 #[test]
 fn item_45_interfaces_have_a_sandbox_in_the_pod_and_none_on_the_host() {
-    for version in WITH_INTERFACES {
+    for version in subject().of(&WITH_INTERFACES) {
         let pod = Pod::new();
         // verbatim, however the path is written
         let netns = format!("/run/../run/netns/{}", pod.name);
@@ -84,7 +84,7 @@ fn item_45_interfaces_have_a_sandbox_in_the_pod_and_none_on_the_host() {
 
 #[test]
 fn item_46_addresses_name_their_interface() {
-    for version in WITH_INTERFACES {
+    for version in subject().of(&WITH_INTERFACES) {
         let pod = Pod::new();
         let result = pod.add(version);
         let ips = result["ips"].as_array().unwrap();

@@ -111,7 +111,7 @@ fn item_57_version_1_1_0() {
 
 #[test]
 fn item_58_addresses_have_a_prefix_and_the_hosts_bits() {
-    for version in ["0.3.1", "1.0.0", "1.1.0"] {
+    for version in subject().of(&["0.3.1", "1.0.0", "1.1.0"]) {
         let result = Pod::dual_result(version);
         let addresses: Vec<IpAddr> = list(&result, "ips").iter().map(|ip| address(&ip["address"])).collect();
         assert!(
@@ -150,7 +150,7 @@ fn item_58_addresses_have_a_prefix_and_the_hosts_bits() {
 /// A route to everywhere without a gateway becomes the text "<nil>" in Multus' network-status.
 #[test]
 fn item_59_default_routes_have_a_gateway() {
-    for version in ["0.3.1", "1.0.0", "1.1.0"] {
+    for version in subject().of(&["0.3.1", "1.0.0", "1.1.0"]) {
         let result = Pod::dual_result(version);
         let routes = list(&result, "routes");
         for destination in ["0.0.0.0/0", "::/0"] {
@@ -168,7 +168,7 @@ fn item_59_default_routes_have_a_gateway() {
 
 #[test]
 fn item_60_the_results_version_is_one_that_callers_know() {
-    for version in VERSIONS {
+    for version in subject().of(&VERSIONS) {
         let result = Pod::dual_result(version);
         assert!(VERSIONS.iter().any(|known| result["cniVersion"] == *known), "{result}");
     }
@@ -185,7 +185,7 @@ fn item_61_a_result_always_has_a_version() {
 
 #[test]
 fn item_62_a_result_is_one_json_object() {
-    for version in VERSIONS {
+    for version in subject().of(&VERSIONS) {
         assert!(Pod::dual_result(version).is_object());
     }
 }

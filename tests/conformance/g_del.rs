@@ -40,7 +40,7 @@ fn item_64_again_and_again() {
 
 #[test]
 fn item_65_what_was_never_added() {
-    for version in crate::VERSIONS {
+    for version in subject().of(&crate::VERSIONS) {
         let pod = Pod::new();
         assert_silent(&pod.del(version));
         pod.assert_untouched();
@@ -77,6 +77,9 @@ fn item_67_whatever_prev_result_is() {
         ),
         ("0.4.0", json!({"cniVersion": "9.9.9"})),
     ] {
+        let Some(version) = subject().of(&[version]).pop() else {
+            continue;
+        };
         let pod = Pod::new();
         pod.add(version);
         let conf = subject().conf(version, json!({"prevResult": prev_result}));
@@ -108,7 +111,7 @@ fn item_69_without_the_keys_of_its_add() {
         &pod.call("DEL", &conf)
             .env(
                 "CNI_ARGS",
-                &format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.name),
+                &format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.name),
             )
             .run(),
     );
@@ -171,17 +174,22 @@ fn item_72_the_result_of_the_whole_list() {
     pod.assert_untouched();
 }
 
-/// A daemon that takes the connection and never says a word. The node's settings allow DEL 60 s; a second here.
+/// A daemon that takes the connection and never says a word. The node's settings allow DEL 60 s; 10 here.
 #[test]
 fn item_73_del_ends_in_time() {
     let host = &subject().host;
     let silent = UnixListener::bind(host.path("/run/openvswitch/silent.sock")).unwrap();
-    std::fs::write(host.path("/etc/kube-ovn-cni/config.json"), r#"{"del_seconds": 10}"#).unwrap();
+    // settings that this call alone sees: other tests are at work on the node
+    let mut inside = host.inside();
+    let settings = r#"mount -t tmpfs -o mode=755 tmpfs /etc/kube-ovn-cni; echo '{"del_seconds": 10}' > /etc/kube-ovn-cni/config.json; exec "$@""#;
+    inside.extend(["unshare", "--mount", "sh", "-euc", settings, "sh"].map(str::to_owned));
     let pod = Pod::new();
     let start = Instant::now();
     let conf = subject().conf("1.0.0", json!({"server_socket": "/run/openvswitch/silent.sock"}));
-    pod.call("DEL", &conf).run().error(11);
+    pod.call("DEL", &conf)
+        .program(&inside, &subject().program())
+        .run()
+        .error(11);
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    std::fs::remove_file(host.path("/etc/kube-ovn-cni/config.json")).unwrap();
     drop(silent);
 }

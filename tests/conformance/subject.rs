@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::VERSIONS;
 use crate::host::Host;
 use crate::support::{Answer, Call};
 
@@ -34,7 +35,9 @@ pub(crate) fn subject() -> &'static Subject {
     SUBJECT.get_or_init(|| {
         let path = std::env::var_os(OTHER).map_or_else(|| env!("CARGO_BIN_EXE_kube-ovn").into(), PathBuf::from);
         let others = ["host-local", "portmap", "tuning"].map(|name| Path::new(DEBIANS).join(name));
+        let ours = path.with_file_name("ours"); // that a wrong one calls
         let mut plugins: Vec<&Path> = vec![&path];
+        plugins.extend(Some(ours.as_path()).filter(|ours| ours.exists()));
         plugins.extend(others.iter().map(PathBuf::as_path));
         Subject {
             host: Host::start(&plugins),
@@ -47,6 +50,24 @@ impl Subject {
     /// Its path on the node.
     pub(crate) fn program(&self) -> String {
         format!("/opt/cni/bin/{}", self.name)
+    }
+
+    /// Those of these versions that it says it speaks. Ours speaks all (items 25 and 41); what another does in those that it does not
+    /// know tells nothing about the other items.
+    pub(crate) fn of(&self, versions: &[&'static str]) -> Vec<&'static str> {
+        static SPOKEN: OnceLock<Value> = OnceLock::new();
+        let spoken = SPOKEN.get_or_init(|| {
+            let answer = self.bare(&[("CNI_COMMAND", "VERSION")]).run();
+            answer.json()["supportedVersions"].clone()
+        });
+        let spoken = spoken.as_array().unwrap();
+        let versions = versions.iter().filter(|version| spoken.contains(&json!(version)));
+        versions.copied().collect()
+    }
+
+    /// The newest that it speaks.
+    pub(crate) fn newest(&self) -> &'static str {
+        self.of(&VERSIONS).pop().unwrap()
     }
 
     /// A network configuration that it takes, and some keys more; `null` takes one away.
