@@ -21,7 +21,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::Target;
 
-pub(crate) const ALL: [Target; 12] = [
+pub(crate) const ALL: [Target; 13] = [
     Target {
         name: "port-name",
         seeds: &["tests/fuzz/corpus/port-name"],
@@ -184,6 +184,12 @@ pub(crate) const ALL: [Target; 12] = [
         seeds: &["tests/fuzz/corpus/ovsdb"],
         words: server::OVSDB_WORDS,
         run: server::ovsdb,
+    },
+    Target {
+        name: "unixctl",
+        seeds: &["tests/fuzz/corpus/unixctl"],
+        words: server::UNIXCTL_WORDS,
+        run: server::unixctl,
     },
 ];
 

@@ -1,4 +1,5 @@
-//! What may come out of a socket, whoever listens there: the daemon's HTTP (status line, headers, chunks, body), and OVSDB's JSON-RPC.
+//! What may come out of a socket, whoever listens there: the daemon's HTTP (status line, headers, chunks, body), and the JSON-RPC of OVSDB and
+//! ovs-vswitchd.
 //! The input is all that the server ever says; then it closes.
 
 use std::io::{Read, Write};
@@ -9,6 +10,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use kube_ovn::daemon::{Client, Request};
+use kube_ovn::ovs::flow::Flow;
 use kube_ovn::ovs::{Expected, Ovs};
 use kube_ovn::types::{ContainerId, IfName};
 
@@ -51,6 +53,28 @@ pub(super) const OVSDB_WORDS: &[&str] = &[
     "}]}",
     "\\ud800",
     "1e999",
+];
+
+pub(super) const UNIXCTL_WORDS: &[&str] = &[
+    "{\"id\":0,\"error\":null,\"result\":\"",
+    "{\"result\":\"x\",\"result\":\"",
+    "\"error\":\"",
+    "\"}",
+    "\\n",
+    "\\u000a",
+    "\\u",
+    "\\\"",
+    "\\\\",
+    "\\ud83d\\ude00",
+    "[[[[",
+    "{{{{",
+    "}}}}",
+    "ufid:",
+    "recirc_id(0),in_port(2),",
+    ", packets:0, bytes:0, used:never",
+    ", offloaded:yes, dp:tc",
+    ", actions:",
+    "Globally enabled: true",
 ];
 
 /// A server at this path, which answers each connection with what it was last given.
@@ -137,4 +161,42 @@ pub(super) fn ovsdb(input: &[u8]) -> String {
         }
     });
     answer.unwrap_or_else(|error| one_line(error.to_string()))
+}
+
+/// What ovs-vswitchd answers on its control socket: to the dump of flows, whose lines are parsed as they come; by the input's length,
+/// to the short questions.
+pub(super) fn unixctl(input: &[u8]) -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let directory = std::env::temp_dir();
+    let server = SERVER.get_or_init(|| {
+        std::fs::write(directory.join("ovs-vswitchd.pid"), "1\n").unwrap();
+        Server::at(&directory.join("ovs-vswitchd.1.ctl"))
+    });
+    server.next(input);
+    let ovs = Ovs::at(&directory);
+    let answer = block_on(async {
+        match input.len() % 8 {
+            0 => ovs.vswitchd_version(soon()).await,
+            1 => ovs.says_it_offloads(soon()).await.map(|said| format!("{said:?}")),
+            2 => ovs
+                .appctl("dpif/show", &[], soon())
+                .await
+                .map(|text| text.len().to_string()),
+            _ => {
+                let (mut lines, mut flows) = (0_u32, 0_u32);
+                let each = |line: &str| {
+                    lines += 1;
+                    flows += u32::from(Flow::parse(line).is_some());
+                };
+                let dump = ovs.appctl_lines("dpctl/dump-flows", &[], soon(), each).await;
+                assert!(flows <= lines && lines as usize <= input.len());
+                dump.map(|overlong| format!("{} {} {overlong}", lines.min(9), flows.min(9)))
+            }
+        }
+    });
+    match answer {
+        Ok(text) => text,
+        // what it refuses, it may refuse in several lines
+        Err(error) => format!("{:?}", error.to_string()),
+    }
 }

@@ -2,6 +2,7 @@
 //! FIFO, `PATH #` a file of 1 TiB, `PATH @` a link to /dev/zero. A file whose read should fail becomes a directory, which
 //! is the one way to make a read fail without a hook in the code under test. Names are bytes, not only UTF-8.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -56,9 +57,22 @@ const DEPTH: &str = "0/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15";
 /// Nodes of one tree, and questions to it.
 const MAX_LINES: usize = 300;
 
+/// Where the tree is, and what is in it: to ask the kernel for that would be most of the work.
+struct Tree {
+    root: PathBuf,
+    folders: HashSet<PathBuf>,
+    /// All of it, folders before what is in them.
+    made: Vec<PathBuf>,
+}
+
 pub(super) fn run(input: &[u8]) -> String {
     let root = std::env::temp_dir().join(DEPTH);
     fs::create_dir_all(root.join("sys")).unwrap();
+    let mut tree = Tree {
+        folders: HashSet::from([root.join("sys")]),
+        root,
+        made: Vec::new(),
+    };
     let mut asked: Vec<DeviceId> = vec!["0000:03:00.2".parse().unwrap()];
     let mut devlink = Recorded::default();
     for line in input.split(|byte| *byte == b'\n').take(MAX_LINES) {
@@ -68,10 +82,11 @@ pub(super) fn run(input: &[u8]) -> String {
         } else if let Some(answer) = line.strip_prefix(b"devlink ") {
             let _ = devlink.add(&String::from_utf8_lossy(answer));
         } else {
-            add(&root, line);
+            add(&mut tree, line);
         }
     }
     asked.truncate(8);
+    let root = &tree.root;
     let sysfs = Sysfs::new(root.join("sys"));
     let mut answer = String::new();
     for device in asked {
@@ -83,12 +98,20 @@ pub(super) fn run(input: &[u8]) -> String {
         assert!(!text.contains('\n') && text.len() < 8192, "not a line: {text:?}");
         let _ = writeln!(answer, "{text}");
     }
-    fs::remove_dir_all(root.join("sys")).unwrap();
+    for place in tree.made.iter().rev() {
+        // what could not be made is not there either
+        let _ = if tree.folders.contains(place) {
+            fs::remove_dir(place)
+        } else {
+            fs::remove_file(place)
+        };
+    }
+    fs::remove_dir(root.join("sys")).unwrap(); // nothing is left in it
     answer.replace(&*root.to_string_lossy(), "")
 }
 
 /// Makes what a line says, if that is inside the tree; never writes through a link.
-fn add(root: &Path, line: &[u8]) {
+fn add(tree: &mut Tree, line: &[u8]) {
     let split = |by: &[u8]| {
         let at = line.windows(by.len()).position(|window| window == by)?;
         Some((&line[..at], &line[at + by.len()..]))
@@ -101,20 +124,28 @@ fn add(root: &Path, line: &[u8]) {
             .all(|part| matches!(part, Component::ParentDir | Component::CurDir | Component::Normal(_)))
             && !leads_out(target)
         {
-            make(root, path).map(|path| symlink(target, path));
+            make(tree, path).map(|path| symlink(target, path));
         }
     } else if let Some((path, content)) = split(b" = ") {
-        make(root, path).map(|path| fs::write(path, [content, b"\n"].concat()));
+        make(tree, path).map(|path| fs::write(path, [content, b"\n"].concat()));
     } else if let Some((path, _)) = split(b" ! ") {
-        make(root, path).map(fs::create_dir);
+        make_folder(tree, path);
     } else if let Some(path) = line.strip_suffix(b" |") {
-        make(root, path).map(|path| mkfifo(&path, Mode::S_IRWXU));
+        make(tree, path).map(|path| mkfifo(&path, Mode::S_IRWXU));
     } else if let Some(path) = line.strip_suffix(b" #") {
-        make(root, path).map(|path| File::create(path).and_then(|file| file.set_len(1 << 40)));
+        make(tree, path).map(|path| File::create(path).and_then(|file| file.set_len(1 << 40)));
     } else if let Some(path) = line.strip_suffix(b" @") {
-        make(root, path).map(|path| symlink("/dev/zero", path));
+        make(tree, path).map(|path| symlink("/dev/zero", path));
     } else if let Some(path) = line.strip_suffix(b"/") {
-        make(root, path).map(fs::create_dir);
+        make_folder(tree, path);
+    }
+}
+
+fn make_folder(tree: &mut Tree, path: &[u8]) {
+    if let Some(path) = make(tree, path)
+        && fs::create_dir(&path).is_ok()
+    {
+        tree.folders.insert(path);
     }
 }
 
@@ -126,20 +157,26 @@ fn leads_out(target: &Path) -> bool {
 }
 
 /// The place of a node in the tree, its folders made; nothing when there is something already, or a link on the way.
-fn make(root: &Path, path: &[u8]) -> Option<PathBuf> {
-    let mut place = root.to_owned();
+fn make(tree: &mut Tree, path: &[u8]) -> Option<PathBuf> {
+    let mut place = tree.root.clone();
     let path = Path::new(OsStr::from_bytes(path)).strip_prefix("/").ok()?;
     let parts: Vec<Component> = path.components().collect();
     let (last, folders) = parts.split_last()?;
     for part in folders {
         place.push(normal(part)?);
-        if fs::symlink_metadata(&place).is_ok_and(|found| !found.is_dir()) {
-            return None;
+        if !tree.folders.contains(&place) {
+            // what is there and is not known may be a link
+            fs::create_dir(&place).ok()?;
+            tree.folders.insert(place.clone());
+            tree.made.push(place.clone());
         }
     }
-    fs::create_dir_all(&place).ok()?;
     place.push(normal(last)?);
-    fs::symlink_metadata(&place).is_err().then_some(place)
+    if fs::symlink_metadata(&place).is_ok() {
+        return None;
+    }
+    tree.made.push(place.clone());
+    Some(place)
 }
 
 fn normal<'a>(part: &Component<'a>) -> Option<&'a OsStr> {
