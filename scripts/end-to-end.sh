@@ -4,10 +4,17 @@
 #                                   libcni_driver
 #   in_guest SETTING... -- ARG...   runs them: the settings are variables of tests/lab/e2e-guest.sh, the arguments a test executable's.
 #                                   With PLUGIN=EXECUTABLE before it, that one stands in kube-ovn's place
+#   rough, versions                 its modules that run apart from the others
 # They return what went wrong also where the caller's `set -e` is off.
 # shellcheck shell=bash
 
 cache=${LAB_CACHE:-$PWD/.lab}
+# shellcheck disable=SC2034  # used by the scripts that source this
+# the tests that kill, crowd and take things away; they need all the VFs that the lab's NIC can have
+rough=(k_killed:: l_world:: m_udev:: n_callers:: o_crowd:: p_stock::)
+# shellcheck disable=SC2034
+# every release of kube-ovn-daemon, and what goes wrong in it
+versions=(v_daemon_versions:: w_daemon_faults::)
 
 # the driver is without a C library: it runs on the machine and in the guest
 build_callers() {

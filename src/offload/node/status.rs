@@ -312,3 +312,7 @@ fn object(facts: &Facts) -> Value {
         "vfs": facts.vfs.iter().map(vf).collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
