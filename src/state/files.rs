@@ -89,3 +89,64 @@ pub(super) fn names(dir: &Path, limit: usize) -> Result<Vec<String>, Error> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_no_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("nowhere");
+        assert!(read_file(&nowhere).unwrap().is_none());
+        remove_file(&nowhere).unwrap();
+        assert!(names(&nowhere, 9).unwrap().is_empty());
+        make_directory(&nowhere).unwrap();
+        make_directory(&nowhere).unwrap();
+        let mode = fs::metadata(&nowhere).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "what a pod has is for root only");
+    }
+
+    /// Each failure says what was tried, and with which path.
+    #[test]
+    fn what_is_something_else_is_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, inside) = (directory.path().join("file"), directory.path().join("file/inside"));
+        fs::write(&file, "").unwrap();
+        let new = directory.path().join("new");
+        let taken = directory.path().join("taken");
+        fs::create_dir_all(taken.join("by another")).unwrap();
+        for (failure, path, what) in [
+            (make_directory(&inside), &inside, "make directory"),
+            (read_file(&inside).map(drop), &inside, "read"),
+            (
+                read_file(directory.path()).map(drop),
+                &directory.path().to_owned(),
+                "read",
+            ),
+            (names(&file, 9).map(drop), &file, "list"),
+            (remove_file(directory.path()), &directory.path().to_owned(), "remove"),
+            (replace(&file, &inside, b""), &file, "write"),
+            (replace(&taken, &new, b""), &taken, "replace"),
+        ] {
+            let text = failure.unwrap_err().to_string();
+            let expected = format!("{what} {}: ", path.display());
+            assert!(text.starts_with(&expected), "{text}, expected {expected}");
+        }
+    }
+
+    /// A disk that is full fails the write, and the old content stays.
+    #[test]
+    fn a_full_disk_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = directory.path().join("record");
+        replace(&record, &directory.path().join("new"), b"old").unwrap();
+        let text = replace(&record, Path::new("/dev/full"), b"new")
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("No space left"), "{text}");
+        assert_eq!(read_file(&record).unwrap().unwrap(), b"old");
+    }
+}

@@ -211,15 +211,36 @@ impl Kernel {
         fs::remove_dir_all(self.tree.path(&format!("/sys/devices/pci0000:00/{function}"))).unwrap();
     }
 
-    /// The VF gets a driver that hands it to user space.
-    pub(in crate::verbs) fn bind_vfio(&mut self, driver: &'static str) {
+    /// The VF loses its driver.
+    pub(in crate::verbs) fn unbind(&mut self) {
         self.unplug(|netdev| netdev.device == Some(VF));
-        self.vfio = Some(driver);
         let link = format!("/sys/devices/pci0000:00/{VF}/driver");
         fs::remove_file(self.tree.path(&link)).unwrap();
+    }
+
+    /// The VF gets a driver that hands it to user space.
+    pub(in crate::verbs) fn bind_vfio(&mut self, driver: &'static str) {
+        self.unbind();
+        self.vfio = Some(driver);
+        let link = format!("/sys/devices/pci0000:00/{VF}/driver");
         self.tree
             .add(&format!("{link} -> ../../../bus/pci/drivers/{driver}"))
             .unwrap();
+    }
+
+    /// The VF carries a vDPA device, for virtual machines.
+    pub(in crate::verbs) fn add_vdpa(&mut self, name: &str) {
+        self.unplug(|netdev| netdev.device == Some(VF));
+        let device = format!("devices/pci0000:00/{VF}/{name}");
+        for (link, target) in [
+            (
+                format!("/sys/{device}/driver"),
+                "../../../../bus/vdpa/drivers/vhost_vdpa".to_owned(),
+            ),
+            (format!("/sys/bus/vdpa/devices/{name}"), format!("../../../{device}")),
+        ] {
+            self.tree.add(&format!("{link} -> {target}")).unwrap();
+        }
     }
 
     /// A sysfs that was mounted in a namespace.

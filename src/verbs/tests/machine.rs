@@ -1,7 +1,7 @@
 //! VFs that virtual machines get as PCI devices.
 
 use super::MODES;
-use crate::verbs::fake::{Fault, Faults, Host, Pod, REPRESENTOR, host_nic};
+use crate::verbs::fake::{Fault, Faults, Host, Kernel, Pod, REPRESENTOR, host_nic};
 
 /// A host whose VF has this driver, and a pod whose network says `vf_driver`.
 fn host(attach_only: bool, driver: &'static str, vf_driver: &'static str) -> (Host, String, Pod) {
@@ -89,6 +89,28 @@ async fn network_and_driver_disagree() {
     let expected = "is bound to mlx5_core, but the NetworkAttachmentDefinition says vf_driver \"vfio-pci\"";
     assert!(message.contains(expected), "{message}");
     host.assert_restored(&before, "");
+}
+
+/// Neither a netdev nor a PCI device to give: said before anything is changed.
+#[tokio::test]
+async fn a_vf_that_nobody_can_have() {
+    for mode in MODES {
+        let host = Host::new(mode);
+        host.with(Kernel::unbind);
+        let before = host.snapshot();
+        let message = host.add(&host.pod("pod1", "net1")).await.failure();
+        assert!(message.contains("VF 0000:03:00.2 has no driver bound"), "{message}");
+        host.assert_restored(&before, "");
+        let host = Host::new(mode);
+        host.with(|kernel| kernel.add_vdpa("blue"));
+        let before = host.snapshot();
+        let message = host.add(&host.pod("pod1", "net1")).await.failure();
+        assert!(
+            message.contains("carries the vDPA device blue (vhost_vdpa)"),
+            "{message}"
+        );
+        host.assert_restored(&before, "");
+    }
 }
 
 /// The MAC is the machine's only way to its address: it is set if the daemon did not.
