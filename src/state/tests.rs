@@ -103,6 +103,10 @@ fn what_we_did_not_write_is_not_trusted() {
         store.read(&record.claim.device),
         Err(Error::Unreadable { .. })
     ));
+    let another = "0000:03:01.7".parse().unwrap();
+    fs::copy("tests/fixtures/state/format-1.json", store.record_path(&another)).unwrap();
+    let text = store.read(&another).unwrap_err().to_string();
+    assert!(text.contains("it is about 0000:03:00.2"), "{text}");
     let (container, ifname) = (record.claim.container.clone(), record.claim.ifname.clone());
     fs::write(store.attachment_path(&container, &ifname).unwrap(), "../../etc/passwd").unwrap();
     assert_eq!(store.find(&container, &ifname).unwrap(), None);
