@@ -31,10 +31,35 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// The modules that a text names as `crate::module` or in `crate::{module, …}`. Tests may use what they like, so a
-/// file is read up to its `#[cfg(test)]`.
+/// A file without what is marked `#[cfg(test)]`, wherever in it that stands: tests may use what they like. Where an item ends, its
+/// indentation tells, as rustfmt has it.
+fn shipped(text: &str) -> String {
+    let mut kept = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some((indent, item)) = line
+            .split_once("#[cfg(test)]")
+            .filter(|(indent, _)| indent.trim().is_empty())
+        else {
+            kept.extend([line, "\n"]);
+            continue;
+        };
+        let mut item = item.trim();
+        while item.is_empty() || item.starts_with("#[") {
+            item = lines.next().expect("an item behind its attributes").trim();
+        }
+        if !item.ends_with([';', '}']) {
+            let ends = [format!("{indent}}}"), format!("{indent}}};")];
+            let end = lines.find(|line| ends.iter().any(|end| end == line));
+            end.expect("the end of an item of tests");
+        }
+    }
+    kept
+}
+
+/// The modules that a text names as `crate::module` or in `crate::{module, …}`.
 fn used(text: &str) -> BTreeSet<String> {
-    let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let shipped = shipped(text);
     let mut names = BTreeSet::new();
     for (at, _) in shipped.match_indices("crate::") {
         let rest = &shipped[at + "crate::".len()..];
@@ -86,12 +111,26 @@ fn files(source: &str, module: &str) -> Vec<PathBuf> {
     files
 }
 
+/// As many `super::` as lead from a file's module to the root of the crate.
+fn to_root(file: &Path) -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = file.strip_prefix(src).unwrap().with_extension("");
+    let parts = module.components().filter(|part| part.as_os_str() != "mod");
+    "super::".repeat(parts.count())
+}
+
 #[test]
 fn dependencies_point_one_way() {
     let known: BTreeSet<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
     for (module, allowed) in MAY_USE {
         for file in files("src", module) {
-            for name in used(&fs::read_to_string(&file).unwrap()) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(
+                !shipped(&text).contains(&to_root(&file)),
+                "{} names a module by super:: up to the crate's root: crate:: is what is looked for here",
+                file.display()
+            );
+            for name in used(&text) {
                 let fine = name == module || allowed.contains(&name.as_str()) || !known.contains(name.as_str());
                 assert!(
                     fine,
@@ -155,7 +194,7 @@ fn what_decides_does_not_ask() {
     for (folder, part, words) in PARTS {
         for file in files(folder, part) {
             let text = fs::read_to_string(&file).unwrap();
-            let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let shipped = shipped(&text);
             let code: String = shipped
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
@@ -186,6 +225,17 @@ fn the_map_is_complete() {
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
         .collect();
     assert_eq!(modules, MAY_USE.iter().map(|(module, _)| *module).collect());
+}
+
+#[test]
+fn what_stands_behind_tests_is_read() {
+    let text = "#[cfg(test)]\nmod tests;\nuse crate::net;\n#[cfg(test)]\n#[path = \"x.rs\"]\npub(crate) mod more {\n    use crate::verbs;\n    \
+        fn f() {\n    }\n}\nimpl X {\n    #[cfg(test)]\n    fn g() {\n        crate::daemon::x();\n    }\n    fn h(x: crate::ovs::Y) {}\n}\n";
+    let names: Vec<String> = used(text).into_iter().collect();
+    assert_eq!(names, ["net", "ovs"]);
+    let file = |name: &str| to_root(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name));
+    assert_eq!(file("net/mod.rs"), "super::");
+    assert_eq!(file("net/devlink/recorded.rs"), "super::super::super::");
 }
 
 #[test]
