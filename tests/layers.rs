@@ -46,12 +46,12 @@ fn shipped(text: &str) -> String {
         };
         let mut item = item.trim();
         while item.is_empty() || item.starts_with("#[") {
-            item = lines.next().expect("an item behind its attributes").trim();
+            item = lines.next().unwrap().trim();
         }
         if !item.ends_with([';', '}']) {
             let ends = [format!("{indent}}}"), format!("{indent}}};")];
             let end = lines.find(|line| ends.iter().any(|end| end == line));
-            end.expect("the end of an item of tests");
+            end.unwrap();
         }
     }
     kept

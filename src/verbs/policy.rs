@@ -70,10 +70,18 @@ pub(super) async fn offload(world: &World<Netlink>, found: &Resolved, policy: Of
     findings.extend(tc(&ethtool, &found.representor.netdev, "representor", device));
     let deadline = Instant::now() + OVS_PATIENCE;
     findings.extend(match world.ovs.offload(deadline).await {
-        Ok(state) if state.hw_offload.as_deref() == Some("true") => None,
+        // as Open vSwitch reads a boolean (smap_get_bool, lib/smap.c)
+        Ok(state)
+            if state
+                .hw_offload
+                .as_deref()
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")) =>
+        {
+            None
+        }
         Ok(state) => Some(format!(
             "other_config:hw-offload of Open vSwitch is {}, expected true: ovs-vsctl set Open_vSwitch . \
-             other_config:hw-offload=true, then restart ovs-vswitchd",
+             other_config:hw-offload=true",
             state
                 .hw_offload
                 .map_or_else(|| "not set".to_owned(), |value| quoted(&value, 20)),

@@ -114,7 +114,8 @@ impl Reason {
     pub(crate) fn remedy(&self) -> String {
         let text = match self {
             Self::HwOffloadOff => {
-                "ovs-vsctl set Open_vSwitch . other_config:hw-offload=true, then restart ovs-vswitchd (the ovs-ovn pod)"
+                "ovs-vsctl set Open_vSwitch . other_config:hw-offload=true: new flows are offloaded at once; HW_OFFLOAD=true in the \
+                 DaemonSet ovs-ovn, where there is one, keeps it so"
             }
             Self::SlowPath(_) | Self::Controller => {
                 "none needed: these are few packets, unless their rate says otherwise"
