@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ pub(crate) struct Host {
     /// Its process 1, by the number that it has outside.
     init: u32,
     pods: Mutex<Map<String, Value>>,
-    next_address: AtomicU8,
+    next_address: AtomicU16,
 }
 
 impl Host {
@@ -68,7 +68,7 @@ impl Host {
             process,
             init,
             pods: Mutex::default(),
-            next_address: AtomicU8::new(2),
+            next_address: AtomicU16::new(0),
         }
     }
 
@@ -120,11 +120,13 @@ impl Host {
     pub(crate) fn annotate(&self, pod: &str, provider: &str, changes: &Value) -> String {
         let mut changes = changes.clone();
         let number = self.next_address.fetch_add(1, Ordering::Relaxed);
-        let ip = format!("10.16.0.{number}");
+        // the last byte is neither 0 nor that of the gateway; a byte alone is not enough for all pods of tests/conformance
+        let [high, low] = [number / 250, number % 250 + 2];
+        let ip = format!("10.16.{high}.{low}");
         let dual = changes.as_object_mut().unwrap().remove("dual").is_some();
         let of_both = |four: &str, six: &str| if dual { format!("{four},{six}") } else { four.to_owned() };
         let mut annotation = json!({
-            "ip": of_both(&ip, &format!("fd00::{number:x}")), "mac": format!("02:00:00:10:00:{number:02x}"),
+            "ip": of_both(&ip, &format!("fd00::{:x}", number + 2)), "mac": format!("02:00:00:10:{high:02x}:{low:02x}"),
             "cidr": of_both("10.16.0.0/16", "fd00::/64"), "gateway": of_both("10.16.0.1", "fd00::1"),
             "default_route": true, "mtu": 1400, "subnet": "ovn-default", "gateway_check": true, "routes": [],
             "allocated": true, "routed": true
