@@ -28,6 +28,7 @@ cp "$emulator" "$root/usr/local/bin/kube-ovn-daemon-emulator"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
+[ ! -d /dev/shm ] || mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm" # podman leaves its locks there
 # a runtime makes the cgroups of its containers in the machine's; mod.rs takes away what is left of them
 [ ! -d /sys/fs/cgroup ] || mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
 for directory in run tmp var/lib/cni var/lib/containers var/lib/containerd etc/cni etc/kube-ovn-cni; do
