@@ -8,11 +8,14 @@
 //!
 //! Devices that a driver for dynamic resource allocation (DRA) gives out are not in the checkpoint.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::PATH;
 use super::file::read;
@@ -105,7 +108,7 @@ pub fn allocations(checkpoint: &Path) -> Result<Option<Allocations>, String> {
     let Some(bytes) = read(checkpoint, MAX_CHECKPOINT).map_err(|e| why(e.to_string()))? else {
         return Ok(None);
     };
-    let Checkpoint { data } = serde_json::from_slice(&bytes)
+    let Checkpoint { data } = serde_json::from_slice::<Checkpoint<'_, Registered>>(&bytes)
         .map_err(|e| why(format!("it has another form than expected: {}", reason(&e))))?;
     let entries = data.entries.unwrap_or_default();
     let given = entries.iter().flat_map(|entry| {
@@ -153,11 +156,13 @@ fn look(sources: &Sources<'_>, device: &PciAddress, uid: &str) -> Result<(), Una
     let bytes = read(sources.checkpoint, MAX_CHECKPOINT)
         .map_err(|e| unknown(format!("{checkpoint}: {e}")))?
         .ok_or_else(|| unknown(format!("{checkpoint} does not exist")))?;
-    let Checkpoint { data } = serde_json::from_slice(&bytes)
+    let Checkpoint { data } = serde_json::from_slice::<Checkpoint<'_, IgnoredAny>>(&bytes)
         .map_err(|e| unknown(format!("{checkpoint} has another form: {}", reason(&e))))?;
     let entries = data.entries.unwrap_or_default();
     let mut holders = entries.iter().filter(|entry| entry.has(device)).peekable();
-    let first = holders.peek().map(|entry| (entry.resource.clone(), entry.uid.clone()));
+    let first = holders
+        .peek()
+        .map(|entry| (entry.resource.to_string(), entry.uid.to_string()));
     if holders.any(|entry| entry.uid == uid) {
         return Ok(());
     }
@@ -175,48 +180,75 @@ fn look(sources: &Sources<'_>, device: &PciAddress, uid: &str) -> Result<(), Una
     })
 }
 
+/// Of the file's text, which may be long, nothing is copied that need not be. `R` is what is wanted of the resources.
 #[derive(Deserialize)]
-struct Checkpoint {
-    #[serde(rename = "Data")]
-    data: Data,
+struct Checkpoint<'a, R> {
+    #[serde(rename = "Data", borrow, bound(deserialize = "R: Deserialize<'de>"))]
+    data: Data<'a, R>,
 }
 
 #[derive(Deserialize)]
-struct Data {
-    #[serde(rename = "PodDeviceEntries")]
-    entries: Option<Vec<Entry>>,
+struct Data<'a, R> {
+    #[serde(rename = "PodDeviceEntries", borrow)]
+    entries: Option<Vec<Entry<'a>>>,
     #[serde(rename = "RegisteredDevices")]
-    registered: Option<BTreeMap<String, Option<Vec<String>>>>,
+    registered: Option<R>,
 }
+
+type Registered = BTreeMap<String, Option<Vec<String>>>;
 
 #[derive(Deserialize)]
-struct Entry {
-    #[serde(rename = "PodUID")]
-    uid: String,
-    #[serde(rename = "ResourceName")]
-    resource: String,
-    #[serde(rename = "DeviceIDs")]
-    devices: Option<Devices>,
+struct Entry<'a> {
+    #[serde(rename = "PodUID", borrow)]
+    uid: Cow<'a, str>,
+    #[serde(rename = "ResourceName", borrow)]
+    resource: Cow<'a, str>,
+    #[serde(rename = "DeviceIDs", borrow)]
+    devices: Option<Ids<'a>>,
 }
 
+/// The IDs of an entry's devices: by NUMA node from Kubernetes 1.20 on, a plain list before.
+struct Ids<'a>(Vec<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Ids<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Ids<'de>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("device IDs, in a list or in one for each NUMA node")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ids<'de>, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(Id(id)) = list.next_element()? {
+                    ids.push(id);
+                }
+                Ok(Ids(ids))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut nodes: A) -> Result<Ids<'de>, A::Error> {
+                let mut ids = Vec::new();
+                while let Some((IgnoredAny, list)) = nodes.next_entry::<_, Option<Ids<'de>>>()? {
+                    ids.extend(list.into_iter().flat_map(|Ids(of_node)| of_node));
+                }
+                Ok(Ids(ids))
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Without this, serde copies what it can borrow.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Devices {
-    /// From Kubernetes 1.20 on: by NUMA node.
-    PerNode(BTreeMap<String, Option<Vec<String>>>),
-    /// Before.
-    Flat(Vec<String>),
-}
+struct Id<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Entry {
-    fn ids(&self) -> impl Iterator<Item = &String> {
-        let (nodes, flat) = match &self.devices {
-            Some(Devices::PerNode(nodes)) => (Some(nodes), None),
-            Some(Devices::Flat(ids)) => (None, Some(ids)),
-            None => (None, None),
-        };
-        let per_node = nodes.into_iter().flat_map(BTreeMap::values).flatten().flatten();
-        per_node.chain(flat.into_iter().flatten())
+impl Entry<'_> {
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().flat_map(|Ids(ids)| ids).map(AsRef::as_ref)
     }
 
     fn has(&self, device: &PciAddress) -> bool {
