@@ -8,6 +8,7 @@
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -143,9 +144,12 @@ pub fn device(device: impl Display) {
 }
 
 /// Does one step of a call, and logs how it ended and how long it took.
-pub fn step<T, E: Display>(step: &str, work: impl Future<Output = Result<T, E>>) -> impl Future<Output = Result<T, E>> {
-    // boxed: the steps of a call would otherwise lie side by side in its future
-    let work = Box::pin(work);
+pub fn step<'a, T: 'a, E: Display + 'a>(
+    step: &'a str,
+    work: impl Future<Output = Result<T, E>> + 'a,
+) -> impl Future<Output = Result<T, E>> + 'a {
+    // boxed: the steps of a call would otherwise lie side by side in its future; and dyn, or they would on the stack
+    let work: Pin<Box<dyn Future<Output = Result<T, E>> + 'a>> = Box::pin(work);
     async move {
         let start = Instant::now();
         let result = work.await;

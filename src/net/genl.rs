@@ -1,8 +1,6 @@
 //! Generic netlink by hand, since no crate for devlink is alive and small: one socket, one request at a time. Messages are laid
 //! out as in the kernel's Documentation/userspace-api/netlink/intro.rst.
 
-use std::cell::Cell;
-
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use nix::errno::Errno;
 
@@ -44,8 +42,6 @@ const DUMPS: u32 = 4;
 /// A socket, and the number that the kernel has for one family.
 pub(super) struct Genl {
     socket: Socket,
-    /// What packets are read into, kept from one to the next.
-    buffer: Cell<Vec<u8>>,
     /// `None`: this kernel does not have the family.
     family: Option<u16>,
 }
@@ -79,7 +75,6 @@ impl Genl {
         socket.connect(&SocketAddr::new(0, 0)).map_err(io)?;
         let mut genl = Self {
             socket,
-            buffer: Cell::default(),
             family: Some(GENL_ID_CTRL),
         };
         // without these the kernel's own words for an error don't come; before 4.12 and 4.20 there are none, or hidden ones
@@ -104,15 +99,13 @@ impl Genl {
             return Ok(Answer::Refused(Errno::ENOENT));
         };
         self.send(what, &request(family, NLM_F_REQUEST, command, attributes))?;
-        let mut buffer = self.buffer.take();
+        let mut buffer = Vec::new();
         self.receive(what, &mut buffer)?;
-        let answer = match messages(&buffer).next() {
+        match messages(&buffer).next() {
             Some(Message::Refused(errno)) => Ok(Answer::Refused(errno)),
             Some(Message::Data { attributes, .. }) => Ok(Answer::Attributes(attributes.to_vec())),
             _ => Err(garbled(what)),
-        };
-        self.buffer.set(buffer);
-        answer
+        }
     }
 
     /// A request that changes something. It is done when this comes back: the kernel works on it in `send(2)`, which can take
@@ -126,9 +119,8 @@ impl Genl {
             });
         };
         self.send(what, &request(family, NLM_F_REQUEST | NLM_F_ACK, command, attributes))?;
-        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut buffer = Vec::new();
         for _ in 0..MAX_PACKETS {
-            buffer.clear();
             self.receive(what, &mut buffer)?;
             if let Some(answer) = acknowledgement(&buffer) {
                 return answer.map_err(|(errno, hint)| Error::Kernel {
@@ -154,7 +146,7 @@ impl Genl {
             return Ok((T::default(), Dump::Refused(Errno::ENOENT)));
         };
         let mut packets = 0;
-        let mut buffer = self.buffer.take();
+        let mut buffer = Vec::new();
         for _ in 0..DUMPS {
             self.send(
                 what,
@@ -165,10 +157,7 @@ impl Genl {
             match dump_once(what, &mut packets, &mut buffer, receive, |attributes| {
                 each(&mut found, attributes)
             })? {
-                Once::Whole => {
-                    self.buffer.set(buffer);
-                    return Ok((found, Dump::Whole(packets)));
-                }
+                Once::Whole => return Ok((found, Dump::Whole(packets))),
                 Once::Interrupted => {}
                 Once::Refused(errno) => return Ok((T::default(), Dump::Refused(errno))),
             }
