@@ -5,6 +5,7 @@
 //!
 //! * [`text`]: words of others, fit to be shown.
 //! * [`types`]: validated values (PCI address, interface name, MAC …), no I/O.
+//! * [`watchdog`]: ends a call that hangs in the kernel.
 //! * [`cni`]: the CNI protocol: environment and stdin in, results and errors out; no files, no sockets.
 //! * [`device`]: SR-IOV facts from a sysfs tree: functions, their netdevs, port names. Owns every path under /sys.
 //! * [`net`]: the kernel's networking: links, addresses, namespaces, devlink.
@@ -29,6 +30,7 @@ pub mod state;
 pub mod text;
 pub mod types;
 pub mod verbs;
+pub mod watchdog;
 
 /// In the plugin's executable, and in no other: by it `kube-ovn-offload` tells it from the stock plugin of the same name.
 pub const MARK: &str = concat!("\u{1}kube-ovn-offload's plugin ", env!("CARGO_PKG_VERSION"), "\u{1}");

@@ -5,6 +5,7 @@ mod answer;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use kube_ovn::cni::{self, Call, Code, Environment, Failure, Invocation, NetConf,
 use kube_ovn::node::{self, Deadlines, Settings};
 use kube_ovn::state::BootTime;
 use kube_ovn::verbs::{self, Caller, Clock};
+use kube_ovn::watchdog;
 
 /// Nothing reads it at run time.
 #[used]
@@ -61,15 +63,15 @@ fn run(env: &Environment, since: BootTime) -> Result<(), Failure> {
         Invocation::Version { answer } => answer::give(&answer)
             .map_err(|error| Failure::new(Code::Io, format!("cannot write the answer: {error}"), "")),
         Invocation::Add(call) => {
-            let caller = Caller {
-                since,
-                listens: &answer::is_awaited,
-                answer: &answer::give,
-            };
             let about = About::call("ADD", &call);
             let settings = settings();
-            on_runtime(&about, &settings, Clock::of_add, |clock| {
-                verbs::add(*call, &settings, clock, &caller)
+            on_runtime(&about, &settings, Clock::of_add, async |clock| {
+                let caller = Caller {
+                    since,
+                    listens: &answer::is_awaited,
+                    answer: &answer::give,
+                };
+                verbs::add(*call, &settings, clock, &caller).await
             })
         }
         Invocation::Del(call) => {
@@ -170,10 +172,17 @@ fn on_runtime<F: Future<Output = Result<(), Failure>>>(
     let clock = clock(&settings.config.deadlines);
     // else a kernel that gives them to everybody (`always`) may back a thread's stack, of which we touch a few KiB, with 2 MiB
     let _ = nix::sys::prctl::set_thp_disable(true);
-    watch(about.verb, clock, about.version);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (verb, version) = (about.verb, about.version);
+    if let Err(error) = watchdog::start(clock.end(), move || give_up(verb, version)) {
+        log::warn!("no watchdog: {error}");
+    }
+    // room for the events of a few sockets; by default it is for 1,024
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(16)
+        .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(work(clock)),
+        Ok(runtime) => runtime.block_on(begin(work, clock)),
         Err(error) => Err(Failure::new(Code::Internal, format!("cannot start: {error}"), "")),
     };
     let ms = kube_ovn::log::millis(start);
@@ -189,28 +198,30 @@ fn on_runtime<F: Future<Output = Result<(), Failure>>>(
     })
 }
 
-/// A netlink call works inside sendto(2), where no timeout reaches it: a driver that holds RTNL holds us. The caller
-/// gets its answer all the same; what was begun is on disk for the next DEL.
-fn watch(verb: &'static str, clock: Clock, version: Version) {
-    let watchdog = move || {
-        std::thread::sleep(clock.end().saturating_duration_since(Instant::now()));
-        let msg = format!("{verb} has not ended in time: the kernel or kube-ovn-daemon hangs");
-        let failure = Failure::new(
-            Code::TryAgainLater,
-            msg,
-            "what was begun is recorded; the next DEL takes it back",
-        );
-        let failure = Failure {
-            version: Some(version),
-            ..failure
-        };
-        let given = answer::give(&failure.render());
-        // a result that was given already is true; what came after it can wait for the next call
-        std::process::exit(i32::from(given.is_ok()));
+/// The call has not ended in time: its caller gets an answer all the same. What was begun is on disk for the next DEL.
+fn give_up(verb: &str, version: Version) {
+    let msg = format!("{verb} has not ended in time: the kernel or kube-ovn-daemon hangs");
+    let failure = Failure::new(
+        Code::TryAgainLater,
+        msg,
+        "what was begun is recorded; the next DEL takes it back",
+    );
+    let failure = Failure {
+        version: Some(version),
+        ..failure
     };
-    if let Err(error) = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watchdog) {
-        write_stderr(&format!("kube-ovn: no watchdog: {error}"));
-    }
+    let given = answer::give(&failure.render());
+    // a result that was given already is true; what came after it can wait for the next call
+    std::process::exit(i32::from(given.is_ok()));
+}
+
+/// The future of a verb, on the heap: what its caller builds on its stack stays there until the verb has ended.
+#[inline(never)]
+fn begin<'a, F: Future + 'a>(
+    work: impl FnOnce(Clock) -> F,
+    clock: Clock,
+) -> Pin<Box<dyn Future<Output = F::Output> + 'a>> {
+    Box::pin(work(clock))
 }
 
 /// One byte more than a netconf may have is enough for [`cni::parse`] to refuse it.

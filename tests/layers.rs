@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and the modules of this crate that it may use.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("text", &[]),
     ("types", &["text"]),
     ("log", &["text"]),
+    ("watchdog", &[]),
     ("cni", &["text", "types"]),
     ("device", &["text", "types"]),
     ("net", &["text", "types"]),
-    ("daemon", &["text", "types"]),
+    ("daemon", &["text", "types", "watchdog"]),
     ("ovs", &["text", "types"]),
     ("state", &["text", "types"]),
     ("node", &["text", "types"]),

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use kube_ovn::net::{self, Error, IPV6_SYSCTLS, Link, LinkChange, Netlink, Stack};
+use kube_ovn::net::{self, Error, IPV6_SYSCTLS, Link, LinkChange, Netlink, Netns, Stack};
 use kube_ovn::types::{IfName, Mac};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -247,6 +247,29 @@ fn links_with_a_discipline_for_what_comes_in() {
             stack.links_with_ingress().await.unwrap(),
             BTreeSet::from([1, link.index])
         );
+    });
+}
+
+#[test]
+fn a_visit_ends_where_it_began() {
+    let pod = Pod::new();
+    pod.ip("link add only-here type veth peer name peer");
+    pod.ip("link property add dev only-here altname alternative");
+    apart(async |stack, _| {
+        let path = pod.netns();
+        let inside = stack.open(Path::new(&path)).unwrap();
+        let sees = |text: &str| {
+            let name = name(text);
+            (
+                stack.has_interface(&name).unwrap(),
+                inside.has_interface(&name).unwrap(),
+            )
+        };
+        assert_eq!(sees("va"), (true, false));
+        assert_eq!(sees("only-here"), (false, true));
+        assert_eq!(sees("alternative"), (false, true));
+        assert!(inside.link_named(&name("peer")).await.unwrap().is_some());
+        assert_eq!(Netns::own().unwrap().id(), stack.id());
     });
 }
 

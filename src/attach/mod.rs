@@ -43,8 +43,8 @@ pub use locate::vf_of_interface;
 pub use machine::{administer_mac, administered_mac};
 pub use plumb::plumb;
 pub use port::{NO_NETNS, expected_port};
-pub use prepare::prepare;
-pub use take::{Held, Taken, hold, refuse_taken_interface, refuse_taken_port_name, take};
+pub use prepare::{prepare, prepare_netns};
+pub use take::{Held, Taken, hold, refuse_taken_port_name, take};
 pub use undo::undo;
 pub use verify::{Expectation, Inspection, inspect, interface, representor_of, verify};
 

@@ -1,7 +1,7 @@
 use super::port::{NO_NETNS, NO_PROVIDER, wait_until_gone};
 use super::{Error, Taken, World};
 use crate::daemon::{Client, Request};
-use crate::net::{self, Stack};
+use crate::net::{self, Netns, Stack};
 use crate::types::IfName;
 
 /// Makes host and pod fit for the daemon: it finds exactly one netdev for the VF, under a name that only this attempt
@@ -13,6 +13,23 @@ pub async fn prepare<S: Stack>(world: &World<S>, taken: &Taken<S>) -> Result<(),
         net::rename(&world.host, vf.ifindex, &taken.record.attempt).await?;
     }
     Ok(())
+}
+
+/// The same for a pod without a VF, in one visit to its namespace. `ifname`: the interface that the daemon is to make. When it
+/// is there already, the specification wants an error; and the daemon would take away the one that an earlier ADD of this sandbox
+/// made, and fail then (`setupVethPair`, `ovs_linux.go:1753` at 1533681d7).
+pub fn prepare_netns(netns: &Netns, ifname: Option<&IfName>) -> Result<(), Error> {
+    netns.run(|| {
+        if let Some(ifname) = ifname
+            && net::has_interface(ifname)?
+        {
+            return Err(Error::NameTaken {
+                netns: netns.path().display().to_string(),
+                ifname: ifname.clone(),
+            });
+        }
+        Ok(net::set_sysctls(&net::IPV6_SYSCTLS)?)
+    })?
 }
 
 /// A representor that is still in a bridge carries the port of a sandbox that ended without a DEL: the VF is in the

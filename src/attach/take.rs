@@ -70,7 +70,7 @@ pub async fn hold<S: Stack>(
     refuse_second_interface(world, &claim)?;
     let lock = world.store.lock(&claim.device, lock_deadline).await?;
     end_dead_holder(world, &claim, &lock, lock_deadline).await?;
-    refuse_taken_interface(&pod, &claim.netns, &claim.ifname).await?;
+    refuse_taken_interface(&pod, &claim.netns, &claim.ifname)?;
     let found = world.resolve(&claim.device)?;
     let vfio = vfio_driver(&claim, &found, vf_driver)?;
     Ok(Held {
@@ -135,16 +135,15 @@ pub async fn take<S: Stack>(world: &World<S>, held: Held<S>) -> Result<Taken<S>,
     })
 }
 
-/// The specification wants an error when the interface is there already. Asked for a veth all the same, the daemon takes away the
-/// one that an earlier ADD of this sandbox made, and fails then (`setupVethPair`, `ovs_linux.go:1753` at 1533681d7).
-pub async fn refuse_taken_interface<S: Stack>(pod: &S, netns: &Path, ifname: &IfName) -> Result<(), Error> {
-    match pod.link_named(ifname).await? {
-        Some(_) => Err(Error::NameTaken {
+/// The specification wants an error when the interface is there already.
+fn refuse_taken_interface<S: Stack>(pod: &S, netns: &Path, ifname: &IfName) -> Result<(), Error> {
+    if pod.has_interface(ifname)? {
+        return Err(Error::NameTaken {
             netns: netns.display().to_string(),
             ifname: ifname.clone(),
-        }),
-        None => Ok(()),
+        });
     }
+    Ok(())
 }
 
 /// The daemon makes the name of the port of the first characters of the container ID and of the interface's name, and one of

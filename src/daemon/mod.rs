@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 
 use crate::text::cut;
+use crate::watchdog;
 use connect::{Connector, Foreign, connect};
 
 pub use reply::{Reply, ReplyIp, ReplyRoute};
@@ -211,6 +212,7 @@ impl Client {
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        let _unwatched = watchdog::rest();
         tokio::time::timeout(left, exchange).await.unwrap_or_else(|_| {
             Err(Error::NoReply {
                 socket: self.socket.clone(),

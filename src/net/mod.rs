@@ -29,7 +29,7 @@ pub use error::Error;
 pub use ethtool::{Ethtool, set_tc_offload, tc_offload};
 pub use link::{Address, Link, LinkChange};
 pub use netlink::{Netlink, extended_ack, route_by};
-pub use netns::Netns;
+pub use netns::{Netns, has_interface, set_sysctls};
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.
 #[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere
@@ -89,7 +89,10 @@ pub trait Stack: Devlink + Sized {
     /// Runs `look` with the root of a sysfs that shows this namespace's devices; see [`Netns::with_sysfs`].
     fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error>;
 
-    /// Writes sysctls of this namespace; see [`Netns::set_sysctls`].
+    /// Whether there is an interface with this name or alternative name; see [`has_interface`].
+    fn has_interface(&self, name: &IfName) -> Result<bool, Error>;
+
+    /// Writes sysctls of this namespace; see [`set_sysctls`].
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error>;
 
     /// Whether we would see a network namespace that is mounted at `path` on the host: only then does its absence prove

@@ -1,6 +1,6 @@
 //! [`Stack`] by rtnetlink.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::devlink::{Handle as DevlinkHandle, Port, Session};
-use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts};
+use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts, netns};
 use crate::types::{IfName, Mac, PciAddress};
 
 /// The kernel answers within microseconds once it has its lock on all network devices (RTNL), for which a request waits behind
@@ -27,25 +27,36 @@ use crate::types::{IfName, Mac, PciAddress};
 /// reply that it can't decode and then waits for ever.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A namespace's stack, by a netlink socket that was made inside it.
+/// A namespace's stack, by netlink sockets that are made inside it when they are first needed: in a pod's namespace rtnetlink's is
+/// not as long as the daemon works, and devlink's never.
 pub struct Netlink {
     netns: Netns,
-    pub(super) handle: Handle,
-    /// Made when it is first needed, which for a pod's namespace is never.
+    route: OnceCell<Handle>,
     devlink: RefCell<Option<Session>>,
 }
 
 impl Netlink {
     /// The stack of the namespace that the program was started in. Needs a tokio runtime around it.
     pub fn own() -> Result<Self, Error> {
-        Self::inside(Netns::own()?)
+        Ok(Self::inside(Netns::own()?))
     }
 
-    fn inside(netns: Netns) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Handle::current();
-        let socket = netns
+    fn inside(netns: Netns) -> Self {
+        Self {
+            netns,
+            route: OnceCell::new(),
+            devlink: RefCell::new(None),
+        }
+    }
+
+    /// The way to rtnetlink.
+    pub(super) fn route(&self) -> Result<&Handle, Error> {
+        if let Some(handle) = self.route.get() {
+            return Ok(handle);
+        }
+        let socket = self
+            .netns
             .run(|| {
-                let _in_runtime = runtime.enter(); // the socket registers with our one runtime
                 let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
                 // without these two the kernel's own words for an error don't reach us
                 socket.socket_mut().set_ext_ack(true)?;
@@ -60,11 +71,7 @@ impl Netlink {
             })?;
         let (connection, handle, _) = rtnetlink::from_socket(socket);
         tokio::spawn(connection);
-        Ok(Self {
-            netns,
-            handle,
-            devlink: RefCell::new(None),
-        })
+        Ok(self.route.get_or_init(|| handle))
     }
 
     /// Awaits a request, and gives its error the name of what was asked.
@@ -136,17 +143,17 @@ impl Stack for Netlink {
     }
 
     fn open(&self, path: &Path) -> Result<Self, Error> {
-        Self::inside(Netns::open(path)?)
+        Ok(Self::inside(Netns::open(path)?))
     }
 
     async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
-        let request = self.handle.link().get().match_index(index);
+        let request = self.route()?.link().get().match_index(index);
         let message = self.get(request, &format!("link with index {index}")).await?;
         Ok(message.as_ref().and_then(Link::from_message))
     }
 
     async fn link_named(&self, name: &IfName) -> Result<Option<Link>, Error> {
-        let request = self.handle.link().get().match_name(name.as_str());
+        let request = self.route()?.link().get().match_name(name.as_str());
         let message = self.get(request, &format!("link {name}")).await?;
         Ok(message.as_ref().and_then(Link::from_message))
     }
@@ -155,14 +162,14 @@ impl Stack for Netlink {
         let links: Vec<LinkMessage> = self
             .ask(
                 || "list links".to_owned(),
-                self.handle.link().get().execute().try_collect(),
+                self.route()?.link().get().execute().try_collect(),
             )
             .await?;
         Ok(links.iter().filter_map(Link::from_message).collect())
     }
 
     async fn change(&self, index: u32, change: &LinkChange) -> Result<(), Error> {
-        let request = self.handle.link().set(change.to_message(index));
+        let request = self.route()?.link().set(change.to_message(index));
         self.ask(
             || format!("set {} of link with index {index}", change.describe()),
             request.execute(),
@@ -171,7 +178,7 @@ impl Stack for Netlink {
     }
 
     async fn drop_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
-        let request = self.handle.link().property_del(index).alt_ifname(&[name]);
+        let request = self.route()?.link().property_del(index).alt_ifname(&[name]);
         self.ask(
             || format!("take alternative name {name} off link with index {index}"),
             request.execute(),
@@ -180,7 +187,7 @@ impl Stack for Netlink {
     }
 
     async fn add_alt_name(&self, index: u32, name: &str) -> Result<(), Error> {
-        let request = self.handle.link().property_add(index).alt_ifname(&[name]);
+        let request = self.route()?.link().property_add(index).alt_ifname(&[name]);
         self.ask(
             || format!("give link with index {index} the alternative name {name}"),
             request.execute(),
@@ -189,7 +196,7 @@ impl Stack for Netlink {
     }
 
     async fn delete(&self, index: u32) -> Result<(), Error> {
-        let request = self.handle.link().del(index);
+        let request = self.route()?.link().del(index);
         self.ask(|| format!("delete link with index {index}"), request.execute())
             .await
     }
@@ -199,7 +206,7 @@ impl Stack for Netlink {
             .setns_by_fd(target.netns.as_fd().as_raw_fd())
             .name(name.as_str())
             .build();
-        let request = self.handle.link().set(message);
+        let request = self.route()?.link().set(message);
         self.ask(
             || format!("move link with index {index} to {} as {name}", target.id()),
             request.execute(),
@@ -210,7 +217,7 @@ impl Stack for Netlink {
     async fn vf_mac(&self, pf: u32, vf: u32) -> Result<Option<Mac>, Error> {
         let mask = vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats];
         let request = self
-            .handle
+            .route()?
             .link()
             .get()
             .match_index(pf)
@@ -240,7 +247,7 @@ impl Stack for Netlink {
         let message = LinkUnspec::new_with_index(pf)
             .append_extra_attribute(LinkAttribute::VfInfoList(vec![info]))
             .build();
-        let request = self.handle.link().set(message);
+        let request = self.route()?.link().set(message);
         self.ask(
             || format!("set MAC {mac} of VF {vf} of link with index {pf}"),
             request.execute(),
@@ -249,7 +256,7 @@ impl Stack for Netlink {
     }
 
     async fn addresses(&self, index: u32) -> Result<Vec<Address>, Error> {
-        let mut request = self.handle.address().get().set_link_index_filter(index);
+        let mut request = self.route()?.address().get().set_link_index_filter(index);
         // with strict checks the kernel leaves out the addresses of other links (inet_valid_dump_ifaddr_req): a host may
         // have thousands
         request.message_mut().header.index = index;
@@ -263,7 +270,7 @@ impl Stack for Netlink {
     }
 
     async fn add_address(&self, index: u32, address: IpNetwork) -> Result<(), Error> {
-        let request = self.handle.address().add(index, address.ip(), address.prefix());
+        let request = self.route()?.address().add(index, address.ip(), address.prefix());
         exists_is_fine(
             self.ask(
                 || format!("add address {address} to link with index {index}"),
@@ -280,7 +287,7 @@ impl Stack for Netlink {
             filter.header.address_family = family;
             // not the table: one that has no route yet is an error
             filter.attributes.push(RouteAttribute::Oif(index));
-            let request = self.handle.route().get(filter);
+            let request = self.route()?.route().get(filter);
             let messages: Vec<RouteMessage> = self
                 .ask(|| "list routes".to_owned(), request.execute().try_collect())
                 .await?;
@@ -307,15 +314,19 @@ impl Stack for Netlink {
                 why: e.to_string(),
             })?;
         }
-        exists_is_fine(self.ask(what, self.handle.route().add(route.build()).execute()).await)
+        exists_is_fine(self.ask(what, self.route()?.route().add(route.build()).execute()).await)
     }
 
     fn with_sysfs<T: Send>(&self, look: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
         self.netns.with_sysfs(look)
     }
 
+    fn has_interface(&self, name: &IfName) -> Result<bool, Error> {
+        self.netns.run(|| netns::has_interface(name))?
+    }
+
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
-        self.netns.set_sysctls(settings)
+        self.netns.run(|| netns::set_sysctls(settings))?
     }
 
     fn sees_namespaces_at(&self, path: &Path) -> Result<bool, Error> {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::thread::ThreadId;
 
 use super::Error;
-use crate::types::NetnsId;
+use crate::types::{IfName, NetnsId};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
@@ -23,7 +24,7 @@ pub struct Netns {
     file: File,
     id: NetnsId,
     path: PathBuf,
-    /// The thread that was in it when it was opened, and has been since: no thread of ours leaves its namespace and lives on.
+    /// The thread that was in it when it was opened, and is whenever it does not visit another.
     home: Option<ThreadId>,
 }
 
@@ -76,6 +77,12 @@ impl Netns {
         })
     }
 
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> NetnsId {
@@ -83,71 +90,92 @@ impl Netns {
     }
 
     /// Runs `work` in this namespace. Sockets made there stay in the namespace; /proc/sys/net follows the thread.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    ///
+    /// # Panics
+    ///
+    /// When this thread can't come back, for then it must not do anything more.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
         if self.home == Some(std::thread::current().id()) {
-            return Ok(work()); // a thread takes some twenty system calls and its own heap
+            return Ok(work());
         }
-        self.apart(work)
+        let home = Self::own()?;
+        self.enter()?;
+        let done = work();
+        #[expect(
+            clippy::panic,
+            reason = "every error can be passed over, and this thread is in a pod's namespace"
+        )]
+        if let Err(error) = home.enter() {
+            panic!(
+                "the thread can't leave network namespace {}: {error}",
+                self.path.display()
+            );
+        }
+        Ok(done)
     }
 
-    /// Runs `work` on a thread of its own that has entered this namespace, so that no failure can leave the
-    /// program in the wrong one.
-    fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let entered = std::thread::scope(|scope| {
-            scope
-                .spawn(|| match setns(&self.file, CloneFlags::CLONE_NEWNET) {
-                    Ok(()) => Ok(work()),
-                    Err(errno) => Err(errno),
-                })
-                .join()
-        });
-        match entered {
-            Ok(Ok(done)) => Ok(done),
-            // EINVAL: a namespace of another kind (setns(2))
-            Ok(Err(errno)) => Err(Error::NotANetns {
-                path: self.path.clone(),
-                why: errno.desc().to_owned(),
-            }),
-            Err(_) => Err(Error::NoAnswer {
-                what: format!("work in network namespace {}", self.path.display()),
-                why: "its thread died".to_owned(),
-            }),
-        }
+    /// Moves this thread.
+    fn enter(&self) -> Result<(), Error> {
+        // EINVAL: a namespace of another kind (setns(2))
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| Error::NotANetns {
+            path: self.path.clone(),
+            why: errno.desc().to_owned(),
+        })
     }
 
     /// Runs `work` with the root of a sysfs that shows the network devices of this namespace: those that it shows are of the
     /// namespace in which it was mounted (`sysfs_init_fs_context`, fs/sysfs/mount.c). It is mounted over /sys in a mount
     /// namespace of the thread's own, and goes with that.
     pub fn with_sysfs<T: Send>(&self, work: impl FnOnce(&Path) -> T + Send) -> Result<T, Error> {
-        self.apart(|| match mount_sysfs() {
-            Ok(()) => Ok(work(Path::new("/sys"))),
-            Err(errno) => Err(Error::Kernel {
+        let inside = || {
+            self.enter()?;
+            mount_sysfs().map_err(|errno| Error::Kernel {
                 what: format!("mount the sysfs of network namespace {}", self.path.display()),
                 errno,
                 hint: None,
-            }),
-        })?
+            })?;
+            Ok(work(Path::new("/sys")))
+        };
+        let looked = std::thread::scope(|scope| scope.spawn(inside).join());
+        looked.unwrap_or_else(|_| {
+            Err(Error::NoAnswer {
+                what: format!("look at the sysfs of network namespace {}", self.path.display()),
+                why: "its thread died".to_owned(),
+            })
+        })
     }
+}
 
-    /// Writes `net.<key>` of this namespace for each pair of key and value. Left out in silence: a key that the kernel
-    /// does not have (no IPv6), and one that we may not write (/proc/sys is read-only in some containers).
-    pub fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
-        self.run(|| {
-            for (key, value) in settings {
-                let path = format!("/proc/sys/net/{key}");
-                match fs::write(&path, value) {
-                    Err(e) if !may_be_absent(&e) => {
-                        return Err(Error::Io {
-                            what: format!("write {value} to {path}"),
-                            cause: e,
-                        });
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
-        })?
+/// Whether the namespace of the calling thread has an interface with this name or alternative name. By ioctl, which takes no
+/// netlink socket.
+pub fn has_interface(name: &IfName) -> Result<bool, Error> {
+    match if_nametoindex(name.as_str()) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODEV) => Ok(false),
+        Err(errno) => Err(Error::Kernel {
+            what: format!("look for interface {name}"),
+            errno,
+            hint: None,
+        }),
     }
+}
+
+/// Writes `net.<key>` of the calling thread's namespace for each pair of key and value. Left out in silence: a key that the
+/// kernel does not have (no IPv6), and one that we may not write (/proc/sys is read-only in some containers).
+pub fn set_sysctls(settings: &[(&str, &str)]) -> Result<(), Error> {
+    for (key, value) in settings {
+        let path = format!("/proc/sys/net/{key}");
+        match fs::write(&path, value) {
+            Err(e) if !may_be_absent(&e) => {
+                return Err(Error::Io {
+                    what: format!("write {value} to {path}"),
+                    cause: e,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn mount_sysfs() -> nix::Result<()> {
@@ -198,8 +226,7 @@ mod tests {
     /// A kernel without IPv6, or a /proc/sys that is read-only: for the daemon to find out.
     #[test]
     fn sysctls_that_are_not_there() {
-        let own = Netns::own().unwrap();
-        own.set_sysctls(&[("no/such/sysctl", "0")]).unwrap();
+        set_sysctls(&[("no/such/sysctl", "0")]).unwrap();
         assert!(
             [Errno::ENOENT, Errno::EPERM, Errno::EROFS]
                 .map(io::Error::from)

@@ -13,7 +13,7 @@ impl Netlink {
         let all: Vec<TcMessage> = self
             .ask(
                 || "list queueing disciplines".to_owned(),
-                self.handle.qdisc().get().execute().try_collect(),
+                self.route()?.qdisc().get().execute().try_collect(),
             )
             .await?;
         let is_ingress = |message: &&TcMessage| {

@@ -7,7 +7,7 @@ use crate::attach::{self, Taken, World};
 use crate::cni::{Call, Code, Failure, Mode};
 use crate::daemon::{self, Client, Reply, Request};
 use crate::log::step;
-use crate::net::{self, Netlink, Netns, Stack};
+use crate::net::{Netlink, Netns, Stack};
 use crate::node::Settings;
 use crate::resolve::Resolved;
 use crate::state::{self, BootTime, Stage, Store};
@@ -88,19 +88,15 @@ async fn add_without_device(
         );
         return Err(Failure::new(Code::OwnNetns, msg, ""));
     }
-    if makes_interface(call) {
+    let makes_interface = makes_interface(call);
+    if makes_interface && has_long_name(call) {
         let host = Netlink::own().map_err(failed)?;
-        let pod = host.open(path).map_err(failed)?;
-        attach::refuse_taken_interface(&pod, path, &call.ifname)
+        attach::refuse_taken_port_name(&host, &call.container, &call.ifname, None)
             .await
             .map_err(failed)?;
-        if has_long_name(call) {
-            attach::refuse_taken_port_name(&host, &call.container, &call.ifname, None)
-                .await
-                .map_err(failed)?;
-        }
     }
-    netns.set_sysctls(&net::IPV6_SYSCTLS).map_err(failed)?;
+    let ifname = makes_interface.then_some(&call.ifname);
+    attach::prepare_netns(&netns, ifname).map_err(failed)?;
     let client = Client::new(call.conf.socket()?);
     let request = request(call);
     let reply = step("daemon", client.add(&request, clock.reply()));

@@ -254,6 +254,13 @@ impl Stack for FakeStack {
         Ok(look(&tree.0?.path("/sys")))
     }
 
+    fn has_interface(&self, name: &IfName) -> Result<bool, Error> {
+        self.ask_now(format!("ns{} interface {name}", self.ns), |kernel| {
+            Ok(kernel.find_named(self.ns, name.as_str()).is_ok())
+        })
+        .0
+    }
+
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {
         self.ask_now(format!("ns{} sysctls", self.ns), |kernel| {
             let settings = settings
