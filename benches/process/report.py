@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The tables, the plot and the budgets of docs/performance.md, out of the rows that process.py or pods.py measured.
+"""The tables, the plots and the budgets of docs/performance.md, out of the rows that process.py or pods.py measured.
 
-    report.py process ROWS SVG     1 when a budget is broken
-    report.py pods ROWS
+    report.py process|pods ROWS SVG     1 when a budget is broken
 """
 import json
 import sys
 
-# the order and the colours of the plot
-SIDES = {"floor": "#bbbbbb", "ours": "#2a7f62", "host-device": "#c98a3d", "ptp": "#b5533c"}
+# the colours of the plots
+SIDES = {"floor": "#bbbbbb", "empty": "#bbbbbb", "ours": "#2a7f62", "ours, released daemon": "#7fb8a4", "host-device": "#c98a3d", "ptp": "#b5533c"}
+LABELS = {"floor": "least that can be", "empty": "least that can be", "ours": "kube-ovn (this)", "ours, released daemon": "this, released daemon"}
 MIB = 1 << 20
 GROWTH = 1.3
 
@@ -113,25 +113,33 @@ def process_budgets(rows, judge):
         judge(many <= GROWTH * few, f"{verb}: {few} system calls at 10 netdevs, {many} at 2000, at most × {GROWTH}")
 
 
-def plot(rows, path):
-    """CPU of an ADD and a DEL, and the wall time of VERSION, as bars."""
-    value = lambda kind, key, **wanted: next((row[key][0] * 1e3 for row in rows.of(kind, **wanted)), None)
-    groups = [
-        ("ADD of a veth pod, CPU", {who: value("veth", "cpu", what="ADD", who=who, at_a_time=1, netdevs=10) for who in SIDES}),
-        ("DEL of a veth pod, CPU", {who: value("veth", "cpu", what="DEL", who=who, at_a_time=1, netdevs=10) for who in SIDES}),
-        ("VERSION, wall", {who: value("version", "wall", who="empty" if who == "floor" else who) for who in SIDES}),
-    ]
-    scale = 440 / max(v for _, bars in groups for v in bars.values() if v)
+def bars(title, rows, key):
+    """A group of a plot: medians in ms, the sides in the order of SIDES; peers that PEERS has added are left out."""
+    found = {row["who"]: row[key][0] * 1e3 for row in rows}
+    return title, {who: found[who] for who in SIDES if who in found}
+
+
+def process_plot(rows):
+    return [bars(f"{verb} of a veth pod, CPU", rows.of("veth", what=verb, at_a_time=1, netdevs=10), "cpu") for verb in ("ADD", "DEL")] + [
+        bars("VERSION, wall", rows.of("version"), "wall")]
+
+
+def pods_plot(rows):
+    cells = sorted({(row["VFs"], row["netdevs"]) for row in rows.of("vf")})
+    return [bars(f"{verb} of a VF pod, {vfs} VFs, {netdevs} other netdevs, CPU",
+                 rows.of("vf", what=verb, at_a_time=1, VFs=vfs, netdevs=netdevs), "cpu") for vfs, netdevs in cells for verb in ("ADD", "DEL")]
+
+
+def plot(groups, path):
+    """Groups of bars."""
+    scale = 420 / max(v for _, group in groups for v in group.values())
     lines, y = [], 24
-    for title, bars in groups:
+    for title, group in groups:
         lines.append(f'<text x="8" y="{y}" font-weight="bold">{title}, ms (median)</text>')
-        for who, number in bars.items():
+        for who, number in group.items():
             y += 20
-            if number is None:
-                continue
-            label = "least that can be" if who == "floor" else "kube-ovn (this)" if who == "ours" else who
-            lines.append(f'<text x="8" y="{y}">{label}</text><rect x="140" y="{y - 11}" width="{number * scale:.1f}" height="14" '
-                         f'fill="{SIDES[who]}"/><text x="{146 + number * scale:.1f}" y="{y}">{number:.2f}</text>')
+            lines.append(f'<text x="8" y="{y}">{LABELS.get(who, who)}</text><rect x="160" y="{y - 11}" width="{number * scale:.1f}" '
+                         f'height="14" fill="{SIDES[who]}"/><text x="{166 + number * scale:.1f}" y="{y}">{number:.2f}</text>')
         y += 34
     with open(path, "w") as file:
         file.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="660" height="{y - 16}" font-family="sans-serif" font-size="13">\n'
@@ -182,14 +190,15 @@ def pods_budgets(rows, judge):
             grows(f"{verb}: CPU {span}:", *(row("vf", at, at_a_time=1) for at in (few, many)), lambda r: r["cpu"][1])
 
 
-def report(group, source, svg=None):
+def report(group, source, svg):
     rows, judge = Rows(source), Judge()
     if group == "process":
         process_tables(rows)
-        plot(rows, svg)
+        plot(process_plot(rows), svg)
         process_budgets(rows, judge)
     else:
         pods_tables(rows)
+        plot(pods_plot(rows), svg)
         pods_budgets(rows, judge)
     return 1 if judge.broken else 0
 
