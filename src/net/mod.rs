@@ -10,6 +10,7 @@ pub mod devlink;
 mod error;
 mod ethtool;
 pub mod genl;
+mod interface;
 mod link;
 mod mounts;
 mod netlink;
@@ -27,9 +28,10 @@ pub use datapath::shares_recirculation;
 pub use devlink::{Devlink, Eswitch, EswitchMode};
 pub use error::Error;
 pub use ethtool::{Ethtool, set_tc_offload, tc_offload};
+pub use interface::has_interface;
 pub use link::{Address, Link, LinkChange};
 pub use netlink::{Netlink, extended_ack, route_by};
-pub use netns::{Netns, has_interface, set_sysctls};
+pub use netns::{Netns, set_sysctls};
 
 /// The networking of one network namespace. A link is always meant by its index: names change under us.
 #[allow(async_fn_in_trait)] // one thread, nothing is sent anywhere

@@ -19,7 +19,9 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::devlink::{Handle as DevlinkHandle, Port, Session};
-use super::{Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, mounts, netns};
+use super::{
+    Address, Devlink, Error, Eswitch, Link, LinkChange, Netns, NetnsId, Stack, announce, genl, interface, mounts, netns,
+};
 use crate::types::{IfName, Mac, PciAddress};
 
 /// The kernel answers within microseconds once it has its lock on all network devices (RTNL), for which a request waits behind
@@ -322,7 +324,7 @@ impl Stack for Netlink {
     }
 
     fn has_interface(&self, name: &IfName) -> Result<bool, Error> {
-        self.netns.run(|| netns::has_interface(name))?
+        self.netns.run(|| interface::has_interface(name))?
     }
 
     fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<(), Error> {

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::thread::ThreadId;
 
 use super::Error;
-use crate::types::{IfName, NetnsId};
+use crate::types::NetnsId;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
@@ -143,20 +142,6 @@ impl Netns {
                 why: "its thread died".to_owned(),
             })
         })
-    }
-}
-
-/// Whether the namespace of the calling thread has an interface with this name or alternative name. By ioctl, which takes no
-/// netlink socket.
-pub fn has_interface(name: &IfName) -> Result<bool, Error> {
-    match if_nametoindex(name.as_str()) {
-        Ok(_) => Ok(true),
-        Err(Errno::ENODEV) => Ok(false),
-        Err(errno) => Err(Error::Kernel {
-            what: format!("look for interface {name}"),
-            errno,
-            hint: None,
-        }),
     }
 }
 

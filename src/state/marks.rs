@@ -37,9 +37,11 @@ impl BootTime {
 /// No ADD runs longer than this, whatever the node's settings say (an hour at most), so that a cancel mark as old as this means
 /// nothing any more.
 const CANCEL_LIFE: Duration = Duration::from_secs(3660);
-/// As many marks may lie there without being looked at. Beyond it all are: tmpfs lists the newest first, so the first few are
-/// never the old ones.
+/// As many marks may lie there without being looked at.
 const MARKS: usize = 64;
+/// Beyond that, a DEL looks at so many of them, whichever they are: it leaves one itself, so those that mean nothing stay a small
+/// part, and a node that ends a thousand pods in an hour does not read a thousand files for each.
+const MARKS_AT_ONCE: usize = 8;
 /// How many pending attachments a call looks at, most.
 const PENDING_AT_ONCE: usize = 4;
 
@@ -68,23 +70,22 @@ impl Store {
     pub fn some_pending(&self, except: Option<&PciAddress>) -> Result<Vec<PciAddress>, Error> {
         let mut devices = self.all_pending()?;
         devices.retain(|device| Some(device) != except);
-        // each call begins with another one: a few that can't be finished must not be all that is ever looked at
-        let chance = usize::try_from(BootTime::now().0 / 1000).unwrap_or(0);
-        let first = chance.checked_rem(devices.len()).unwrap_or(0);
-        devices.rotate_left(first);
-        devices.truncate(PENDING_AT_ONCE);
+        // a few that can't be finished must not be all that is ever looked at
+        some(&mut devices, PENDING_AT_ONCE);
         Ok(devices)
     }
 
-    /// Leaves the mark that makes an ADD of this attachment give up, if one is still running. Clears away old marks.
+    /// Leaves the mark that makes an ADD of this attachment give up, if one is still running. Clears away some of the old marks.
     pub fn cancel(&self, container: &ContainerId, ifname: &IfName) -> Result<(), Error> {
         self.make()?;
         let now = BootTime::now();
         let mark = self.path_of("cancel", container, ifname)?;
         write_time(&mark, now)?;
         let directory = self.root.join("cancel");
-        let names = names(&directory, MAX_FILES)?;
-        for name in names.iter().filter(|_| names.len() > MARKS) {
+        let mut names = names(&directory, MAX_FILES)?;
+        let many = names.len() > MARKS;
+        some(&mut names, if many { MARKS_AT_ONCE } else { 0 });
+        for name in &names {
             let path = directory.join(name);
             if path != mark && is_old(&path)? {
                 remove_file(&path)?;
@@ -100,6 +101,14 @@ impl Store {
             Err(_) => Ok(false),
         }
     }
+}
+
+/// Leaves `most` of a list, which begin with another one each time.
+fn some<T>(list: &mut Vec<T>, most: usize) {
+    let chance = usize::try_from(BootTime::now().0 / 1000).unwrap_or(0);
+    let first = chance.checked_rem(list.len()).unwrap_or(0);
+    list.rotate_left(first);
+    list.truncate(most);
 }
 
 /// In one piece at once, and as many bytes each time: what another call reads meanwhile is nothing, or a time. Not by way of a
@@ -177,13 +186,19 @@ mod tests {
                 .cancel(&container, &format!("net{number}").parse().unwrap())
                 .unwrap();
         }
+        // a machine that booted less than CANCEL_LIFE ago has no old marks yet
+        let old = usize::from(BootTime(1).elapsed() <= CANCEL_LIFE);
+        for _ in 0..10_000 {
+            store.cancel(&container, &ifname).unwrap();
+            if left().len() == MARKS + 2 + old {
+                break;
+            }
+        }
         let left = left();
         assert!(
             left.contains(&"unfinished".to_owned()) && !left.contains(&"garbage".to_owned()),
             "{left:?}"
         );
-        // a machine that booted less than CANCEL_LIFE ago has no old marks yet
-        let old = usize::from(BootTime(1).elapsed() <= CANCEL_LIFE);
         assert_eq!(left.len(), MARKS + 2 + old);
     }
 
