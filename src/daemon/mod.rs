@@ -9,6 +9,7 @@ mod request;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -31,6 +32,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 /// How much of what the daemon says goes into an error message, in characters.
 const MAX_WORDS: usize = 1000;
 const CONNECT_RETRY: Duration = Duration::from_millis(200);
+/// A wait that lasts longer is worth an end of the watchdog's thread and another one.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Why the daemon did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -211,16 +214,22 @@ impl Client {
                 tokio::time::sleep(CONNECT_RETRY).await;
             }
         };
+        let mut exchange = pin!(exchange);
         let left = deadline.saturating_duration_since(Instant::now());
+        if let Ok(done) = tokio::time::timeout(left.min(AT_ONCE), &mut exchange).await {
+            return done;
+        }
         let _unwatched = watchdog::rest();
-        tokio::time::timeout(left, exchange).await.unwrap_or_else(|_| {
-            Err(Error::NoReply {
-                socket: self.socket.clone(),
-                what,
-                why: format!("nothing for {} s", left.as_secs()),
-                at_work: true,
+        tokio::time::timeout_at(deadline.into(), exchange)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::NoReply {
+                    socket: self.socket.clone(),
+                    what,
+                    why: format!("nothing for {} s", left.as_secs()),
+                    at_work: true,
+                })
             })
-        })
     }
 }
 

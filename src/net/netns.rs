@@ -17,6 +17,9 @@ use nix::sys::statfs::{FsType, fstatfs};
 /// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
+/// The namespace of the thread that looks.
+const OWN: &str = "/proc/thread-self/ns/net";
+
 /// An open network namespace; it can't vanish while this is held.
 #[derive(Debug)]
 pub struct Netns {
@@ -69,7 +72,7 @@ impl Netns {
 
     /// The namespace that this thread is in.
     pub fn own() -> Result<Self, Error> {
-        let own = Self::open(Path::new("/proc/thread-self/ns/net"))?;
+        let own = Self::open(Path::new(OWN))?;
         Ok(Self {
             home: Some(std::thread::current().id()),
             ..own
@@ -97,16 +100,19 @@ impl Netns {
         if self.home == Some(std::thread::current().id()) {
             return Ok(work());
         }
-        let home = Self::own()?;
+        let home = File::open(OWN).map_err(|cause| Error::Io {
+            what: format!("open {OWN}"),
+            cause,
+        })?;
         self.enter()?;
         let done = work();
         #[expect(
             clippy::panic,
             reason = "every error can be passed over, and this thread is in a pod's namespace"
         )]
-        if let Err(error) = home.enter() {
+        if let Err(errno) = setns(&home, CloneFlags::CLONE_NEWNET) {
             panic!(
-                "the thread can't leave network namespace {}: {error}",
+                "the thread can't leave network namespace {}: {errno}",
                 self.path.display()
             );
         }
